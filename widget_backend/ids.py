@@ -35,11 +35,6 @@ def new_id() -> UUID:
     return UUID(int=value)
 
 
-def made_at(id: UUID) -> datetime:
-    """Return the moment in which an id of ours was made, to the millisecond."""
-    return _EPOCH + _MILLISECOND * (id.int >> 80)
-
-
 def new_key() -> str:
     """Make an unguessable key for a path or a header: 43 url-safe characters, 256 random bits."""
     return secrets.token_urlsafe(32)
