@@ -1,0 +1,29 @@
+"""Settings of a VK channel: what its admin fills in, and the facts that `connect` adds."""
+
+from __future__ import annotations
+
+from marshmallow import EXCLUDE, Schema, fields, validate
+
+
+class Settings(Schema):
+    """One VK community. Labels and helps are keys of the locales' `settings/vk.json`; hidden fields are facts, not choices."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    token = fields.String(
+        required=True,
+        validate=validate.Length(min=20, max=500),
+        metadata={"secret": True, "label": "token", "help": "token_help"},
+    )
+    mark_read = fields.Boolean(load_default=True, metadata={"label": "mark_read", "help": "mark_read_help"})
+    show_typing = fields.Boolean(load_default=True, metadata={"label": "show_typing", "help": "show_typing_help"})
+    link_previews = fields.Boolean(load_default=True, metadata={"label": "link_previews", "help": "link_previews_help"})
+    group_chats = fields.Boolean(load_default=False, metadata={"label": "group_chats", "help": "group_chats_help"})
+
+    group_id = fields.String(load_default="", metadata={"widget": "hidden"})
+    screen_name = fields.String(load_default="", metadata={"widget": "hidden"})
+    server_id = fields.Integer(load_default=0, metadata={"widget": "hidden"})
+    random_mask = fields.Integer(load_default=0, metadata={"widget": "hidden"})
+    """XORed with our counter to give `random_id`. VK compares a `random_id` with all that this community ever sent, ours or another
+    service's, and silently sends nothing when it knows it (vk.md 2.2): a channel that is made anew must not count from one again."""
