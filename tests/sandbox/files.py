@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from urllib.parse import quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class StoredFile:
     @property
     def path(self) -> str:
         """Return the address on the peer's port."""
-        return f"/files/{self.key}/{self.name}"
+        return f"/files/{self.key}/{quote(self.name)}"
 
 
 class FileStore:

@@ -225,6 +225,7 @@ class Peer:
 
     @web.middleware
     async def _with_faults(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        request["arrived_s"] = time.monotonic()
         if request.path.startswith(PLAIN_PREFIXES):
             return await handler(request)
         faults = self.faults

@@ -1,0 +1,1 @@
+"""The "customer's phone": one page for all simulated networks."""
