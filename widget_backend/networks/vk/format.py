@@ -1,8 +1,11 @@
-"""VK's markup in texts: mentions become words. What is written to VK needs no conversion: VK shows plain text."""
+"""What VK's texts and people look like in our words. Texts for VK need no conversion: it shows them plain."""
 
 from __future__ import annotations
 
 import re
+
+from widget_backend.bridge.events import Person
+from widget_backend.reading import Reader
 
 # [id1|Name], [club1|Name] and, in comments, [id1:bp-1_2|Name] (vk.md 3.2)
 _MENTION = re.compile(r"\[(?:id|club|public|event)\d+(?::[^|\]]*)?\|([^\]]+)\]")
@@ -40,3 +43,37 @@ def birthday(bdate: str) -> str:
         return ""
     day, month, year = found.groups()
     return f"{year or '-'}-{int(month):02}-{int(day):02}"
+
+
+def person(user: Reader) -> Person:
+    """Turn a user into a client.
+
+    Source: vk.md 2.6, `users.get`.
+    """
+    phones = (user["mobile_phone"].text_or(""), user["home_phone"].text_or(""))
+    names = (user["first_name"].text_or(""), user["last_name"].text_or(""))
+    return Person(
+        remote_id=user["id"].remote_id(),
+        name=" ".join(name for name in names if name),
+        username=user["screen_name"].text_or(""),
+        photo_url=user["photo_200"].text_or(""),
+        profile_url=person_url(user["id"].integer()),
+        # people write "ask me" there: only what can be a number is one
+        phone=next((phone for phone in phones if len(re.sub(r"\D", "", phone)) >= 10), ""),
+        city=user["city"]["title"].text_or(""),
+        birthday=birthday(user["bdate"].text_or("")),
+    )
+
+
+def community(group: Reader) -> Person:
+    """Turn a community that writes into a client.
+
+    Source: vk.md 1.4, `groups.getById`.
+    """
+    return Person(
+        remote_id=f"-{group['id'].integer()}",
+        name=group["name"].text_or(""),
+        username=group["screen_name"].text_or(""),
+        photo_url=group["photo_200"].text_or(""),
+        profile_url=person_url(-group["id"].integer()),
+    )

@@ -20,9 +20,7 @@ CAPABILITIES = Capabilities(
     repeat=Repeat.KEY,  # vk.md 2.2, `random_id`
     attachments_per_part=10,  # vk.md 2.2
     together=(
-        frozenset(
-            {Kind.PHOTO, Kind.DOCUMENT, Kind.VIDEO, Kind.ROUND_VIDEO, Kind.AUDIO, Kind.ANIMATION, Kind.STICKER}
-        ),
+        frozenset({Kind.PHOTO, Kind.DOCUMENT, Kind.VIDEO, Kind.ROUND_VIDEO, Kind.AUDIO, Kind.ANIMATION, Kind.STICKER}),
     ),
     native=frozenset({Kind.LOCATION}),  # vk.md 2.2, `lat`, `long`
     edit_window=timedelta(hours=24),  # vk.md 4

@@ -57,7 +57,9 @@ def _ids(thing: Reader) -> str:
 
 
 def _largest(images: Reader) -> Reader:
-    return max(images.items(), key=lambda one: one["width"].integer_or(0) * one["height"].integer_or(0), default=images[0])
+    return max(
+        images.items(), key=lambda one: one["width"].integer_or(0) * one["height"].integer_or(0), default=images[0]
+    )
 
 
 def _photo(thing: Reader) -> Attachment:
