@@ -45,6 +45,8 @@ EVENTS_BOUND = (
     "OnImConnectorLineDelete",
     "OnAppUninstall",
 )
+UPDATE_EVENTS = ("OnAppUpdate",)
+"""Bound to the embedded door: it may bring a new application_token, which only the OAuth server can vouch for."""
 PULLED_MESSAGES = "PULLED_MESSAGES"
 PULLED_MOVE = "PULLED_MOVE"
 PULLED_LOSS = "PULLED_LOSS"

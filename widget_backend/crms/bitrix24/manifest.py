@@ -55,6 +55,7 @@ MANIFEST = Manifest(
             name="oauth_urls",
             default="https://oauth.bitrix.info,https://oauth.bitrix24.tech",
             help="The OAuth servers of Bitrix24. No other host ever receives a client secret.",
+            kind="list",
         ),
         ServerSetting(
             name="rate",
