@@ -93,10 +93,15 @@ class Cloud:
         portal.domain = f"127.0.0.1:{port}"
 
     def add_app(self, title: str, *, portal: Portal | None = None, **urls: str) -> App:
-        """Make an application: of the catalogue, or local to one portal, with keys that look so (bitrix24.md 1.1)."""
+        """Make an application: of the catalogue, or local to one portal, with keys that look so (bitrix24.md 1.1).
+
+        Shape: urls = app_url, install_url, event_url, redirect_url.
+        """
         head = "local" if portal else "app"
         client_id = f"{head}.{secrets.token_hex(7)}.{secrets.randbelow(10**8):08d}"
-        app = App(client_id, secrets.token_hex(25), title, portal=portal.member_id if portal else "", **urls)
+        app = App(client_id, secrets.token_hex(25), title, portal=portal.member_id if portal else "")
+        for name, value in urls.items():
+            setattr(app, name, value)
         self.apps[client_id] = app
         return app
 

@@ -87,12 +87,8 @@ async def say(cloud: Cloud, body: Json) -> Json:
     """Act as an operator in an open-line chat."""
     portal = _portal(cloud, body)
     try:
-        for name, act in (("edit", talk.edit_message), ("delete", talk.delete_message)):
-            if body.get(name):
-                message = _message(portal, body[name])
-                text = (str(body.get("text", "")),) if name == "edit" else ()
-                act(cloud, portal, message, *text)
-                return {"id": str(message.id)}
+        if number := body.get("edit") or body.get("delete"):
+            return _change(cloud, portal, body, _message(portal, number))
         chat = find_chat(portal, body)
         operator = int(body.get("operator") or chat.operator_id or min(chat.members, default=portal.admin.id))
         if operator not in portal.users:
@@ -108,6 +104,14 @@ async def say(cloud: Cloud, body: Json) -> Json:
     except talk.Refused as refusal:
         raise BadControl(str(refusal)) from refusal
     return {"id": str(message.id), "chat_id": str(chat.id)}
+
+
+def _change(cloud: Cloud, portal: Portal, body: Json, message: Message) -> Json:
+    if body.get("edit"):
+        talk.edit_message(cloud, portal, message, str(body.get("text", "")))
+    else:
+        talk.delete_message(cloud, portal, message)
+    return {"id": str(message.id)}
 
 
 def find_chat(portal: Portal, body: Json) -> Chat:

@@ -76,7 +76,7 @@ def _fields(
 
 def _auth(cloud: Cloud, portal: Portal, install: Install, handler: Handler, user_id: int) -> dict[str, object]:
     """Describe who acted: tokens only when a user did, the refresh token only at the installation."""
-    proof = {
+    proof: dict[str, object] = {
         "domain": portal.domain,
         "server_endpoint": cloud.server_endpoint,
         "client_endpoint": portal.endpoint,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from tests.sandbox.bitrix24.cloud import Cloud
 from tests.sandbox.bitrix24.errors import RestError
+from tests.sandbox.bitrix24.moments import clocked, moment
 from tests.sandbox.bitrix24.state import App, Token
 
 
@@ -34,7 +35,7 @@ def app_info(cloud: Cloud, access: str) -> dict[str, object]:
         "result": {
             "client_id": token.client_id,
             "scope": ",".join(token.scopes),
-            "expires": int(token.expires_at),
+            "expires": moment(token.expires_at),
             "user_id": token.user_id,
             "install": {
                 "installed": install.installed,
@@ -47,7 +48,8 @@ def app_info(cloud: Cloud, access: str) -> dict[str, object]:
                 "member_id": portal.member_id,
                 "member_type": "b24",
             },
-        }
+        },
+        "time": clocked(cloud.peer.now(), 0.0),
     }
 
 

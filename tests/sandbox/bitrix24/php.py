@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from urllib.parse import parse_qsl
 
 _PARTS = re.compile(r"\[([^\]]*)\]")
@@ -48,9 +48,9 @@ def parse(query: str) -> dict[str, object]:
     return nest(parse_qsl(query, keep_blank_values=True))
 
 
-def mapped(pairs: dict[str, object]) -> dict[str, object] | list[object]:
+def mapped(pairs: Mapping[str, object]) -> dict[str, object] | list[object]:
     """Give a map as json_encode would: a list when the keys run from 0, so an empty map is []."""
-    return list(pairs.values()) if list(pairs) == [str(number) for number in range(len(pairs))] else pairs
+    return list(pairs.values()) if list(pairs) == [str(number) for number in range(len(pairs))] else dict(pairs)
 
 
 def truthy(value: object) -> bool:

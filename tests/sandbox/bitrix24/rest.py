@@ -7,13 +7,13 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from tests.sandbox.bitrix24 import oauth, php
 from tests.sandbox.bitrix24.cloud import Cloud
 from tests.sandbox.bitrix24.errors import RestError
 from tests.sandbox.bitrix24.methods import catalog
 from tests.sandbox.bitrix24.methods.table import METHODS, Call, Method, Paged, app_context_required
+from tests.sandbox.bitrix24.moments import clocked
 from tests.sandbox.bitrix24.state import Portal
 
 BATCH_MAX = 50
@@ -138,14 +138,7 @@ async def _single(call: Call, name: str) -> dict[str, object]:
 
 def _time(call: Call, name: str, began: float, taken: float) -> dict[str, object]:
     operating, reset_at = call.cloud.limits.operating(call.portal.member_id, call.client_id, name)
-    shown: dict[str, object] = {
-        "start": began,
-        "finish": began + taken,
-        "duration": taken,
-        "processing": taken,
-        "date_start": datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds"),
-        "date_finish": datetime.fromtimestamp(began + taken, UTC).isoformat(timespec="seconds"),
-    }
+    shown = clocked(began, taken)
     if call.portal.options.plan != "box":
         shown |= {"operating_reset_at": reset_at, "operating": operating}
     return shown

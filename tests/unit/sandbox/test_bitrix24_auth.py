@@ -59,7 +59,9 @@ def test_application_without_pages_gets_the_install_event_and_is_installed_at_on
             assert await probe.control("install", body) == {}
             event = (await probe.events("ONAPPINSTALL"))[0]
             assert event["auth"]["refresh_token"] and event["auth"]["application_token"]
-            assert event["auth"]["scope"] == "crm im imopenlines imconnector placement contact_center user user_brief disk"
+            assert (
+                event["auth"]["scope"] == "crm im imopenlines imconnector placement contact_center user user_brief disk"
+            )
             status, _ = await probe.call("app.info", token=event["auth"]["access_token"])
             assert status == 200
 
@@ -246,7 +248,12 @@ def test_tariff_and_access_faults_can_be_switched_on() -> None:
     async def scene() -> None:
         async with probing() as probe:
             await probe.install()
-            cases = {"PAYMENT_REQUIRED": 401, "ACCESS_DENIED": 403, "user_access_error": 403, "authorization_error": 401}
+            cases = {
+                "PAYMENT_REQUIRED": 401,
+                "ACCESS_DENIED": 403,
+                "user_access_error": 403,
+                "authorization_error": 401,
+            }
             for code, status in cases.items():
                 await probe.control("options", {"refuse": code})
                 assert (await probe.call("profile"))[0] == status

@@ -17,7 +17,7 @@ def test_register_answers_200_with_an_inner_result_even_when_it_fails() -> None:
             await probe.install()
             assert await probe.register(ID="ACME_VK") == {"result": True}
             assert "acme_vk" in await probe.result("imconnector.list")
-            cases = {
+            cases: dict[str, dict[str, object]] = {
                 "GENERAL_CONNECTOR_REGISTRATION_ERROR": {"ID": "acme.vk"},
                 "NAME_REQUIRED": {"NAME": ""},
                 "ICON_REQUIRED": {"ICON": {}},

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from tests.sandbox.bitrix24 import php
 from tests.sandbox.bitrix24.methods.table import METHODS, Call, method, page
+from tests.sandbox.bitrix24.moments import moment
 from tests.sandbox.bitrix24.state import ALL_SCOPES, User
 
 LICENSE = {"LICENSE": "ru_pro100", "LICENSE_TYPE": "pro100", "LICENSE_FAMILY": "pro"}
@@ -67,7 +66,7 @@ def feature_get(call: Call) -> object:
 @method("server.time")
 def server_time(call: Call) -> object:
     """Give the portal's time."""
-    return datetime.fromtimestamp(call.cloud.peer.now(), UTC).isoformat(timespec="seconds")
+    return moment(call.cloud.peer.now())
 
 
 @method("profile")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from tests.sandbox.bitrix24 import php, talk
 from tests.sandbox.bitrix24.errors import RestError, access_denied, missing
 from tests.sandbox.bitrix24.methods import views
 from tests.sandbox.bitrix24.methods.table import Call, method
+from tests.sandbox.bitrix24.moments import moment
 from tests.sandbox.bitrix24.state import Chat, Session
 
 ENTITIES = ("LEAD", "DEAL", "CONTACT", "COMPANY")
@@ -181,7 +180,7 @@ def _history(call: Call, chat: Chat, session: Session) -> dict[str, object]:
                     "chatid": str(chat.id),
                     "senderid": str(message.author_id),
                     "recipientid": f"chat{chat.id}",
-                    "date": datetime.fromtimestamp(message.at, UTC).isoformat(timespec="seconds"),
+                    "date": moment(message.at),
                     "text": message.text,
                     "textlegacy": message.text,
                     "params": views.params(message, camel=True) or [],

@@ -6,6 +6,7 @@ from tests.sandbox.bitrix24 import php, talk
 from tests.sandbox.bitrix24.errors import RestError
 from tests.sandbox.bitrix24.methods import views
 from tests.sandbox.bitrix24.methods.table import Call, method
+from tests.sandbox.bitrix24.moments import moment
 from tests.sandbox.bitrix24.state import Chat
 
 LIMIT_DEFAULT, LIMIT_MAX = 20, 50
@@ -55,11 +56,11 @@ def recent_list(call: Call) -> object:
                 "text": chat.messages[-1].text,
                 "file": bool(chat.messages[-1].files),
                 "author_id": chat.messages[-1].author_id,
-                "date": views.moment(chat.messages[-1].at),
+                "date": moment(chat.messages[-1].at),
                 "status": "delivered" if chat.messages[-1].is_delivered else "received",
             },
             "counter": 0,
-            "date_update": views.moment(chat.messages[-1].at),
+            "date_update": moment(chat.messages[-1].at),
             "chat": views.chat(call.portal, chat),
             "lines": {"id": chat.session_id, "status": 40 if call.portal.sessions[chat.session_id].is_closed else 20},
         }

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
+from tests.sandbox.bitrix24.moments import moment
 from tests.sandbox.bitrix24.state import Chat, File, Message, Portal, User
-
-
-def moment(at: float) -> str:
-    """Give a moment in ATOM form."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 
 def entity_data(portal: Portal, chat: Chat) -> tuple[str, str]:
