@@ -37,8 +37,8 @@ _PLAIN_SEGMENT = re.compile(r"(?:[A-Za-z]{1,24}[._-]?){1,5}\d{0,2}|\d{1,3}")
 _CROSS_ORIGIN_SECRETS = ("authorization", "cookie", "proxy-authorization")
 
 log = structlog.get_logger(__name__)
-CALLS = Counter("outside_call", "Outgoing calls.", ["session", "outcome"])
-SECONDS = Histogram("outside_call_seconds", "Duration of outgoing calls.", ["session"])
+CALLS = Counter("mostik_outside_calls", "Outgoing calls.", ["session", "outcome"])
+SECONDS = Histogram("mostik_outside_call_seconds", "Duration of outgoing calls.", ["session"])
 
 
 class OutsideError(MostikError):
