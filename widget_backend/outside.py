@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
-from typing import IO, Any
+from typing import IO, Any, Protocol
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -114,6 +114,12 @@ class Fetched:
     ms: int
 
 
+class Sink(Protocol):
+    """What a file is streamed into: an open file, or `files.Incoming`."""
+
+    def write(self, chunk: bytes, /) -> int: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What this process may do outside. `valkey` is where limits are counted; `ca_file` replaces the usual authorities, `resolve` the system's resolver."""
@@ -173,7 +179,7 @@ def _configured() -> _Setup:
 
 def fetch(
     url: str,
-    into: IO[bytes],
+    into: Sink,
     *,
     max_bytes: int,
     deadline: timedelta,
@@ -181,7 +187,7 @@ def fetch(
     limits: Sequence[Limit] = (),
     priority: Priority = Priority.LIVE,
 ) -> Fetched:
-    """Stream an outside file into an open file; redirects are followed, each checked by the guard.
+    """Stream an outside file into a sink; redirects are followed, each checked by the guard.
 
     What it is must be judged by its first bytes (`files.content_type(fetched.head)`), not by what its server says.
     Raises: Unsafe (also `redirects`), NotSent, MaybeSent (`too_large`: beyond `max_bytes`), BadStatus, LimitWait.
@@ -237,7 +243,7 @@ class Session:
     def fetch(
         self,
         url: str,
-        into: IO[bytes],
+        into: Sink,
         *,
         max_bytes: int,
         deadline: timedelta,
