@@ -119,7 +119,7 @@ class Bitrix24:
         if item.act not in (Act.NEW, Act.STATUS) or (item.act is Act.STATUS and item.status not in _LOST):
             return NotThere()
         with preparing():
-            found = history.find(self._portal, item, self._connector)
+            found = history.find(self._portal, item, connector=self._connector, line=self._line, reader=self._reader)
         if found.is_there:
             return Accepted(remote_ids=(item.key,), state=found.session)
         if item.started_at and clock.now() - item.started_at < SETTLED_AFTER:
@@ -159,13 +159,21 @@ class Bitrix24:
         Source: bitrix24.md 3.4.
         """
         outcomes: list[Outcome] = [Accepted() for _ in batch]
-        taken = [(at, item) for at, item in enumerate(batch) if item.status in ("sent", "received")]
-        if taken:
-            self._confirm([item for _, item in taken])
-        lost = [(at, item) for at, item in enumerate(batch) if item.status in _LOST and item.reason_text]
-        if lost:
-            notes = [connector.note(item, self._end) for _, item in lost]
-            for (at, _), outcome in zip(lost, self._send([item for _, item in lost], notes), strict=True):
+        marks: dict[int, connector.Entry] = {}
+        notes: dict[int, connector.Entry] = {}
+        for at, item in enumerate(batch):
+            if item.status in _LOST and item.reason_text:
+                notes[at] = connector.note(item, self._end)
+            elif item.status in ("sent", "received"):
+                try:
+                    marks[at] = connector.delivered(item)
+                except Rejected as error:
+                    outcomes[at] = error
+        if marks:
+            self._confirm(list(marks.values()))
+        if notes:
+            sent = self._send([batch[at] for at in notes], list(notes.values()))
+            for at, outcome in zip(notes, sent, strict=True):
                 outcomes[at] = outcome
         return outcomes
 
@@ -193,6 +201,11 @@ class Bitrix24:
     @property
     def _line(self) -> str:
         return str(self._end.settings.get("line", ""))
+
+    @property
+    def _reader(self) -> str:
+        """The employee whose token we use: he sees the chats he is a member of."""
+        return str(self._end.settings.get("user_id", ""))
 
     @property
     def _handler(self) -> str:
@@ -287,8 +300,7 @@ class Bitrix24:
         outcome = _outcomes(self._portal.call(method, self._at_line([entry])), [known])[0]
         return Accepted(remote_ids=(known,)) if isinstance(outcome, Accepted) else outcome
 
-    def _confirm(self, items: Sequence[Item]) -> None:
-        entries = [connector.delivered(item) for item in items]
+    def _confirm(self, entries: Sequence[connector.Entry]) -> None:
         answer = self._portal.call("imconnector.send.status.delivery", self._at_line(entries))
         if not answer["SUCCESS"].flag_or(False):
             raise Uncertain("unknown_answer", "send.status.delivery without SUCCESS")

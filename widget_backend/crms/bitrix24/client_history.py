@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from widget_backend import clock
 from widget_backend.bridge.ends import Conversation, Item, PullRequest, Raw
 from widget_backend.bridge.errors import Retry, Uncertain
 from widget_backend.crms.bitrix24.client import BATCH_LIMIT, Portal, Refusal
@@ -41,26 +42,27 @@ class _Chat:
     client_user_id: str
 
 
-def find(portal: Portal, item: Item, connector: str) -> Found:
+def find(portal: Portal, item: Item, *, connector: str, line: str, reader: str) -> Found:
     """Look for a part by its key among the external ids of the messages in the conversation's sessions.
 
-    Shape: a chat that nobody told us of is searched among the recent chats of the app's user; that search is never complete.
-    Source: bitrix24.md 5.3 (session.history.get: params.connectorMid), 5.3 (dialog.get: entity_data_1).
+    Shape: a chat that nobody told us of is searched among the recent chats of the employee whose token we use (`reader`); that proves its absence only
+    where he is put into every chat of the line.
+    Source: bitrix24.md 5.3 (session.history.get: params.connectorMid; dialog.get: entity_data_1).
     """
     chat = _known(item.conversation)
     if not chat.chat_id and not chat.sessions:
-        found = _recent(portal, f"{connector}|", chat_id(item.conversation))
-        if found is None:
-            return Found(is_there=False, is_complete=False)
-        chat = _Chat(chat.conversation, found, (), "")
+        known = _recent(portal, f"{connector}|", chat_id(item.conversation))
+        if known is None:
+            return Found(is_there=False, is_complete=_sees_all(portal, line, reader))
+        chat = _Chat(chat.conversation, known, (), "")
     chats = _with_sessions(portal, [chat])
     complete = bool(chats[0].sessions)
     for opened, answer in _histories(portal, chats):
         if isinstance(answer, Refusal):
             complete = False
             continue
-        for message in answer["message"].fields():
-            if item.key in _external_ids(message[1]):
+        for _, message in _entries(answer["message"]):
+            if item.key in _external_ids(message):
                 session = {
                     "chat_id": answer["chatId"].remote_id_or(opened.chat_id),
                     "session_id": answer["sessionId"].remote_id_or(""),
@@ -80,7 +82,7 @@ def missed(portal: Portal, request: PullRequest, *, are_bound: Callable[[Reader]
     raws: list[Raw] = []
     handlers = portal.call("event.get", {}, priority=Priority.HISTORY)
     if not are_bound(handlers):
-        raws.append(_raw("handlers", {"event": PULLED_LOSS}))
+        raws.append(_raw(f"handlers:{int(clock.now().timestamp()) // 60}", {"event": PULLED_LOSS}))
     for start in range(0, len(chats), _CHATS_AT_ONCE):
         group = _with_sessions(portal, chats[start : start + _CHATS_AT_ONCE])
         for chat, answer in _histories(portal, group):
@@ -146,24 +148,43 @@ def _pairs(chats: Sequence[_Chat]) -> list[tuple[_Chat, str]]:
 
 def _recent(portal: Portal, prefix: str, external_id: str) -> str | None:
     """Find a chat by our id of it among the recent chats of the app's user. Source: bitrix24.md 5.3 (USER_CODE in entity_id)."""
-    answer = portal.ask("im.recent.list", {"LIMIT": 200, "SKIP_DIALOG": "Y", "SKIP_CHAT": "Y"}, priority=Priority.LIVE)
-    if isinstance(answer, Refusal):
-        if isinstance(error := answer.error(), Retry):
-            raise error
-        return None
-    for entry in answer["items"].items():
+    answer = _read_or_none(portal, "im.recent.list", {"LIMIT": 200, "SKIP_DIALOG": "Y", "SKIP_CHAT": "Y"})
+    for entry in answer["items"].items() if answer is not None else ():
         code = entry["chat"]["entity_id"].text_or("")
         if code.startswith(prefix) and code.split("|")[2:3] == [external_id]:
             return entry["chat"]["id"].remote_id()
     return None
 
 
+def _sees_all(portal: Portal, line: str, reader: str) -> bool:
+    """Tell whether the reader is a member of every chat of the line: it asks its whole queue at once, and he stands in it.
+
+    Source: bitrix24.md 5.2 (QUEUE_TYPE, QUEUE).
+    """
+    config = _read_or_none(portal, "imopenlines.config.get", {"CONFIG_ID": line, "WITH_QUEUE": "Y"})
+    if config is None or not isinstance(config.plain(), dict) or config["QUEUE_TYPE"].text_or("") != "all":
+        return False
+    if _read_or_none(portal, "im.recent.list", {"LIMIT": 1}) is None:
+        return False
+    return reader in {entry.remote_id_or("") for entry in config["QUEUE"].items()}
+
+
+def _read_or_none(portal: Portal, method: str, params: Mapping[str, object]) -> Reader | None:
+    """Read something that the reader may not be allowed to see."""
+    answer = portal.ask(method, params)
+    if isinstance(answer, Reader):
+        return answer
+    if isinstance(error := answer.error(), Retry):
+        raise error
+    return None
+
+
 def _unconfirmed(chat: _Chat, answer: Reader, since: datetime) -> Iterator[Raw]:
     """Pick the operators' messages without an external id: not the client's, not service lines, not whispers."""
-    people = dict(answer["users"].fields())
-    files = dict(answer["files"].fields())
+    people = dict(_entries(answer["users"]))
+    files = dict(_entries(answer["files"]))
     number = answer["chatId"].remote_id()
-    for _, message in sorted(answer["message"].fields(), key=lambda entry: entry[1]["id"].integer()):
+    for _, message in sorted(_entries(answer["message"]), key=lambda entry: entry[1]["id"].integer()):
         sender = message["senderid"].remote_id_or("0")
         at = _when(message["date"].text_or(""))
         if sender in ("0", chat.client_user_id) or _is_client(people.get(sender)) or (at and at < since):
@@ -185,6 +206,13 @@ def _unconfirmed(chat: _Chat, answer: Reader, since: datetime) -> Iterator[Raw]:
             "messages": [told],
         }
         yield _raw(f"message:{number}:{told['id']}", body)
+
+
+def _entries(value: Reader) -> list[tuple[str, Reader]]:
+    """Return a map of the history by id; PHP writes an empty one as [], and one whose keys run from 0 as a list."""
+    if isinstance(value.plain(), list):
+        return [(str(at), entry) for at, entry in enumerate(value.items())]
+    return list(value.fields())
 
 
 def _is_client(person: Reader | None) -> bool:

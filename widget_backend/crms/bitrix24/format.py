@@ -27,11 +27,11 @@ _DASHED = re.compile(
 )
 _QUOTED = re.compile(r"\s*\[quote\](?P<text>.*?)\[/quote\]\s*(?P<rest>.*)", re.DOTALL | re.IGNORECASE)
 _CODE = re.compile(r"\[code\](.*?)\[/code\]", re.DOTALL | re.IGNORECASE)
-_BREAK = re.compile(r"\[br\s*/?\] ?", re.IGNORECASE)
+_BREAK = re.compile(r" ?\[br\s*/?\] ?", re.IGNORECASE)
 _LINK = re.compile(r"\[url=([^\]]+)\](.*?)\[/url\]", re.DOTALL | re.IGNORECASE)
 _BARE = re.compile(r"\[(url|img)(?: [^\]]*)?\](.*?)\[/\1\]", re.DOTALL | re.IGNORECASE)
 _ICON = re.compile(r"\[icon=[^\]]*?(?:title=([^\]]*?))?(?: size=\S*)?\]", re.IGNORECASE)
-_POINT = re.compile(r"\[\*\]", re.IGNORECASE)
+_POINT = re.compile(r"\n?\[\*\]")
 _WRAPPER = re.compile(
     r"\[/?(?:b|i|u|s|p|user|chat|call|send|put|size|color|font|list|left|center|right|justify|quote|table|tr|td|th|context|timestamp|spoiler)"
     r"(?:=[^\]]*)?\]",
