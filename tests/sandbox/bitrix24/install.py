@@ -30,6 +30,8 @@ def begin(cloud: Cloud, portal: Portal, app: App, *, user_id: int = 0) -> Instal
     """Install: applications with pages wait for installFinish, those without get ONAPPINSTALL and are done."""
     if app.portal not in ("", portal.member_id):
         raise Impossible("Это локальное приложение другого портала.")
+    if user_id and not portal.users[user_id].is_admin:
+        raise Impossible("Устанавливать приложения может только администратор.")
     has_pages = bool(app.app_url or app.install_url)
     install = Install(app, secrets.token_hex(16), not has_pages, user_id or portal.admin.id)
     portal.installs[app.client_id] = install

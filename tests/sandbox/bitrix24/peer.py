@@ -157,14 +157,15 @@ class Bitrix24Peer(Peer):
                 return json_answer(refusal.body(), refusal.status)
         portal = self.portal_of(request)
         status, body = await rest.answer(self.cloud, portal, rest.Request(path, params, request.remote or ""))
-        return json_answer(body, status)
+        response = json_answer(body, status)
+        response.headers["Access-Control-Allow-Origin"] = "*"  # BX24.callMethod runs in the application's own page
+        return response
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
         portal = self.portal_of(request)
-        for file in portal.files.values():
-            if file.key == request.match_info["key"]:
-                headers = {"Content-Disposition": f"inline; filename*=UTF-8''{quote(file.name)}"}
-                return web.Response(body=file.content, content_type=file.mime, headers=headers)
+        if file := portal.files.get(request.match_info["key"]):
+            headers = {"Content-Disposition": f"inline; filename*=UTF-8''{quote(file.name)}"}
+            return web.Response(body=file.content, content_type=file.mime, headers=headers)
         raise web.HTTPNotFound(text="no such file")
 
     async def _limits(self, request: web.Request) -> web.StreamResponse:

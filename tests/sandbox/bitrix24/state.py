@@ -254,7 +254,7 @@ class Portal:
     chat_by_code: dict[str, Chat] = field(default_factory=dict)
     sessions: dict[int, Session] = field(default_factory=dict)
     messages: dict[int, Message] = field(default_factory=dict)
-    files: dict[int, File] = field(default_factory=dict)
+    files: dict[str, File] = field(default_factory=dict)  # by the key of the link
     entities: dict[int, dict[int, dict[str, object]]] = field(default_factory=lambda: defaultdict(dict))
     app_options: dict[str, dict[str, object]] = field(default_factory=lambda: defaultdict(dict))
     notices: list[dict[str, object]] = field(default_factory=list)

@@ -32,7 +32,7 @@ def shown_file(portal: Portal, file: File) -> dict[str, object]:
 def keep_file(portal: Portal, name: str, mime: str, content: bytes) -> File:
     """Keep a file on the portal."""
     file = File(portal.new_id("file", 3301), name, mime, content)
-    portal.files[file.id] = file
+    portal.files[file.key] = file
     return file
 
 

@@ -133,7 +133,7 @@ function connectorSlider(one) {
     const place = make("div", { className: "frame" });
     const show = () => openFrame(place, { connector: one.id, line: lines.value });
     lines.onchange = show;
-    body.append(make("div", { className: "row" }, make("label", {}, "Открытая линия: ", lines)), make("br"), place);
+    body.append(make("div", { className: "row" }, make("label", {}, "Открытая линия: ", lines)), place);
     show();
   });
 }
@@ -238,7 +238,7 @@ function fileView(file) {
   if (file.type === "image") return make("a", { href: file.link, target: "_blank" }, make("img", { src: file.link, alt: file.name }));
   if (file.type === "audio") return make("audio", { src: file.link, controls: true });
   if (file.type === "video") return make("video", { src: file.link, controls: true });
-  return make("a", { className: "file", href: file.link, target: "_blank", textContent: `📎 ${file.name} (${file.sizef})` });
+  return make("a", { className: "file", href: file.link, target: "_blank", textContent: `${file.name} (${file.sizef})` });
 }
 
 function messageView(one) {
@@ -253,8 +253,8 @@ function messageView(one) {
     footer.append(make("button", { className: "link", textContent: "изменить", onclick: () => editMessage(one) }),
       make("button", { className: "link", textContent: "удалить", onclick: () => act("delete", { id: one.id }) }));
   }
-  footer.append(one.is_edited ? "изменено" : "", clock(one.at));
-  if (one.to_client) footer.append(make("span", { textContent: one.is_delivered ? "✓✓" : "🕓", title: one.is_delivered ? "Доставлено" : "Отправляется" }));
+  footer.append(make("span", { textContent: one.is_edited ? "изменено" : "" }), make("span", { textContent: clock(one.at) }));
+  if (one.to_client) footer.append(make("span", { textContent: one.is_delivered ? "✓✓" : "…", title: one.is_delivered ? "Доставлено" : "Отправляется" }));
   view.append(footer);
   return view;
 }
@@ -278,7 +278,7 @@ function chats(main, id) {
 function chatRow(one) {
   return make("a", { href: `#chats/${one.id}`, className: one.id === openChat ? "now" : "" },
     make("div", { className: "top" }, make("b", { className: "name", textContent: one.name }), make("time", { textContent: one.at ? clock(one.at) : "" })),
-    make("div", { className: "last", textContent: `${one.last_who === "operator" ? "Вы: " : ""}${one.last}` }),
+    make("div", { className: "last", textContent: `${one.last_who === "operator" ? "Вы: " : ""}${one.last.replace(/\[\/?[a-z]+(=[^\]]*)?\]/gi, "")}` }),
     make("div", { className: "last", textContent: `${one.connector}${one.is_closed ? " · завершён" : ""}` }));
 }
 
@@ -310,7 +310,7 @@ function composer(id) {
   const picked = make("span", { id: "picked" });
   files.onchange = () => { picked.textContent = [...files.files].map((file) => file.name).join(", "); };
   text.onkeydown = (event) => { if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); form.requestSubmit(); } };
-  form.append(make("label", { className: "button" }, "📎", files), picked, text, make("button", { className: "main", textContent: "Отправить" }));
+  form.append(make("label", { className: "button" }, "Файл", files), picked, text, make("button", { className: "main", textContent: "Отправить" }));
   form.onsubmit = async (event) => {
     event.preventDefault();
     if (!text.value.trim() && !files.files.length) return;
