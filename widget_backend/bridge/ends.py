@@ -81,7 +81,9 @@ class Capabilities:
     `together`: sets of kinds that may share one part; a kind in none goes alone. `attachments_per_part` bounds them.
     `caption_limit`: text beside attachments (None: as text_limit). `native`: kinds without a file that the end can show itself (location ...).
     `window`: how long after the client's last message one may write. `confirms`: statuses the end reports by itself.
+    `told`: the statuses that a CRM which `reports` can be told.
     `once`: its hooks come only once, so it is pulled after outages. `batch`: conversations that one call can carry. `cap`: calls at a time per end.
+    `shared_host`: all ends of this kind live on one host, which has one breaker for all.
     `expires`: what waits for it is not sent any more after the account's time limit (messages to clients).
     """
 
@@ -103,6 +105,7 @@ class Capabilities:
     can_type: bool = False
     can_group: bool = False
     reports: bool = False
+    told: frozenset[str] = frozenset({"sent", "received", "read", "failed", "expired", "uncertain"})
     confirms: frozenset[str] = frozenset()
     limits: tuple[Limit, ...] = ()
     body_limit_bytes: int = 4 * 1024 * 1024
@@ -111,6 +114,7 @@ class Capabilities:
     pull_every: timedelta | None = None
     batch: int = 1
     cap: int = 8
+    shared_host: bool = True
     expires: bool = False
     runner: str = "exchange"
 
@@ -398,7 +402,9 @@ class Choice:
 class Keep(Protocol):
     """Store facts about an end at once, in their own transaction (VK asks for the confirmation code before its `connect` call returns)."""
 
-    def __call__(self, *, settings: Mapping[str, object] | None = None, secrets: Mapping[str, str] | None = None) -> None: ...
+    def __call__(
+        self, *, settings: Mapping[str, object] | None = None, secrets: Mapping[str, str] | None = None
+    ) -> None: ...
 
 
 @runtime_checkable

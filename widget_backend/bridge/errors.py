@@ -35,9 +35,7 @@ class EndError(MostikError):
 class Retry(EndError):
     """Surely not accepted, and worth another try after `after` (None: the schedule decides)."""
 
-    def __init__(
-        self, reason: str, detail: str = "", after: timedelta | None = None, scope: Scope = Scope.END
-    ) -> None:
+    def __init__(self, reason: str, detail: str = "", after: timedelta | None = None, scope: Scope = Scope.END) -> None:
         EndError.__init__(self, reason, detail)
         self.args = (reason, detail, after, scope)
         self.after = after

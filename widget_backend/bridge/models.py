@@ -2,7 +2,7 @@
 
 Tenant tables carry `account_id` and point at each other by composite keys, so that a row of one account cannot point into another; row-level
 security (migration 0001) is the second lock. Exempt from it, because work is found there across accounts, and free of readable texts: `inbox`,
-`end_keys`, `lanes`, `gates`, `workers`.
+`end_keys`, `lanes`, `gates`, `errands`, `workers`.
 """
 
 from __future__ import annotations
@@ -116,6 +116,8 @@ class Gate(Model):
     failures: Mapped[int] = mapped_column(Integer, server_default="0", default=0)
     not_before: Mapped[datetime] = mapped_column(Moment, server_default=func.now())
     cap: Mapped[int] = mapped_column(Integer, default=8)
+    batch: Mapped[int] = mapped_column(Integer, default=1)
+    ok_at: Mapped[datetime | None] = mapped_column(Moment)
     inbox_lease: Mapped[UUID | None]
     inbox_lease_until: Mapped[datetime] = mapped_column(Moment, server_default=func.now())
     inbox_not_before: Mapped[datetime] = mapped_column(Moment, server_default=func.now())
@@ -302,16 +304,20 @@ class AttachmentRecord(Model):
     )
 
 
-class FileTask(Model):
-    """An attachment waiting to be fetched. Not tenant data: only ids and times."""
+class Errand(Model):
+    """Something to fetch from an end beside the road: a file (`subject_id` is the attachment) or a client's profile. Not tenant data."""
 
-    __tablename__ = "file_tasks"
-    attachment_id: Mapped[UUID] = mapped_column(primary_key=True)
+    __tablename__ = "errands"
+    subject_id: Mapped[UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(Text)
     account_id: Mapped[UUID]
     end_id: Mapped[UUID]
+    conversation_id: Mapped[UUID]
     tries: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
-    not_before: Mapped[datetime] = mapped_column(Moment, server_default=func.now(), index=True)
+    created_at: Mapped[datetime] = mapped_column(Moment, server_default=func.now())
+    not_before: Mapped[datetime] = mapped_column(Moment, server_default=func.now())
     lease: Mapped[UUID | None]
+    __table_args__ = (Index("errands_due", "end_id", "not_before"),)
 
 
 class Delivery(Model):

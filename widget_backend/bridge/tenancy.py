@@ -11,23 +11,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, event
 from sqlalchemy.orm import Session, SessionTransaction
 
+from widget_backend.bridge import runtime
+
 _account: ContextVar[str] = ContextVar("mostik_account", default="")
-_engine: Engine | None = None
-
-
-def configure(engine: Engine) -> None:
-    """Set the engine of this process, once at start."""
-    global _engine
-    _engine = engine
-
-
-def engine() -> Engine:
-    """Return the engine of this process."""
-    assert _engine is not None, "tenancy.configure(engine) has not run"
-    return _engine
 
 
 def current_account() -> str:
@@ -48,7 +37,7 @@ def as_account(account_id: UUID | str | None) -> Iterator[None]:
 @contextmanager
 def transaction(account_id: UUID | str | None) -> Iterator[Session]:
     """Open one transaction of one account (None: only the exempt tables are seen); commit at the end, roll back on an error."""
-    with as_account(account_id), Session(engine(), expire_on_commit=False) as session, session.begin():
+    with as_account(account_id), Session(runtime.get().engine, expire_on_commit=False) as session, session.begin():
         yield session
 
 

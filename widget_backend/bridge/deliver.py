@@ -1,0 +1,320 @@
+"""Deliver: the heads of leased lanes go to their end.
+
+Three steps, no session open in the middle one: **prepare** (decide, make parts, commit an open attempt for each call), **call** (the adapter),
+**settle** (outcomes become statuses, with the reports, in one transaction).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy import func, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from widget_backend import clock
+from widget_backend.bridge import gate, items, lanes, life, outcomes, plan, registry, routes, runtime
+from widget_backend.bridge.ends import Act, End, Item, NotThere, Outcome, Repeat, Side
+from widget_backend.bridge.errors import EndError, Retry, Uncertain
+from widget_backend.bridge.items import Head
+from widget_backend.bridge.keep import first_of_month
+from widget_backend.bridge.lanes import Batch
+from widget_backend.bridge.models import Attempt, Delivery, Lane, Part
+from widget_backend.bridge.route import Outbox
+from widget_backend.bridge.routes import Stop
+from widget_backend.bridge.settle import Settlement, lock
+from widget_backend.bridge.statuses import Status
+from widget_backend.bridge.tenancy import transaction
+from widget_backend.limits import LimitWait
+from widget_backend.outside import MaybeSent, NotSent, OutsideError
+
+log = structlog.get_logger()
+
+LOST_LEASES = 3
+FILE_POLL = timedelta(seconds=1)
+PROFILE_WAIT = timedelta(seconds=15)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One part on its way: what the adapter gets, and the rows it stands for."""
+
+    item: Item
+    delivery_id: UUID
+    part_id: UUID
+    attempt_id: int
+    conversation_id: UUID
+    trace_id: str
+    is_lookup: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the first step decided. `held`: conversations whose lanes are still ours and may have more."""
+
+    end: End | None
+    calls: list[Call]
+    held: tuple[UUID, ...]
+    has_reports: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one batch of calls, for the breaker of the exchange."""
+
+    calls: int
+    has_end_trouble: bool
+    has_reports: bool
+
+
+def deliver(batch: Batch, *, may_go_on: Callable[[], bool]) -> Result:
+    """Work leased lanes until nothing is due in them, trouble stops them or `may_go_on` says no; then give them back."""
+    count, has_reports, trouble = 0, False, False
+    held: Sequence[UUID] = batch.conversations
+    try:
+        while held and may_go_on():
+            prepared = prepare(batch, held)
+            has_reports |= prepared.has_reports
+            if not prepared.calls or prepared.end is None:
+                held = prepared.held
+                if not held:
+                    break
+                continue
+            results = call(prepared.end, prepared.calls)
+            trouble, reports = outcomes.settle(batch, prepared.calls, results)
+            count += len(prepared.calls)
+            has_reports |= reports
+            if trouble:
+                break
+            held = prepared.held
+    finally:
+        lanes.release(batch)
+    return Result(count, trouble, has_reports)
+
+
+# -------------------------------------------------------------------------------------------------------------- prepare
+
+
+def prepare(batch: Batch, conversations: Sequence[UUID]) -> Prepared:
+    """Decide what leaves now and commit an open attempt for each call. Lanes that are not ours any more are left alone."""
+    now = clock.now()
+    with transaction(batch.account_id) as session:
+        lock(session, conversations)
+        held = _still_ours(session, batch, conversations)
+        map = routes.read(session)
+        stop = map.stops.get(batch.end_id)
+        if stop is None or stop.state != "active":
+            return Prepared(None, [], ())
+        due = [(conversation, settled + 1) for conversation, settled, last in held if settled < last]
+        if not due:
+            return Prepared(None, [], ())
+        outbox = Outbox(session, map)
+        settlement = Settlement(session, outbox)
+        ready = [
+            (head, part)
+            for head in items.heads(session, stop, due)
+            if (part := _decide(session, settlement, stop, head, now)) is not None
+        ]
+        settlement.flush()
+        has_reports = outbox.flush()
+        end = life.snapshot_in(session, batch.end_id)
+        calls = _open_attempts(session, ready, stop, end.locale, now)
+        # a lane whose head was settled here, without a call, is looked at again at once
+        waiting = {head.conversation.id for head, _part in ready}
+        settled_here = tuple(settlement.moved - waiting)
+    return Prepared(end, calls, tuple(waiting) if calls else settled_here, has_reports)
+
+
+def _still_ours(session: Session, batch: Batch, conversations: Sequence[UUID]) -> list[tuple[UUID, int, int]]:
+    """Lock the lanes that this batch still holds and that are due; return (conversation, settled, last)."""
+    rows = session.execute(
+        select(Lane.conversation_id, Lane.settled_seq, Lane.last_seq)
+        .where(
+            Lane.end_id == batch.end_id,
+            Lane.conversation_id.in_(conversations),
+            Lane.lease == batch.token,
+            Lane.lease_until > func.now(),
+            Lane.not_before <= func.now(),
+        )
+        .order_by(Lane.conversation_id)
+        .with_for_update()
+    )
+    return [(row.conversation_id, row.settled_seq, row.last_seq) for row in rows]
+
+
+def _decide(session: Session, settlement: Settlement, stop: Stop, head: Head, now: datetime) -> Part | None:
+    """Return the part to deliver now, or None: the delivery was settled here, or waits."""
+    delivery = head.delivery
+    if delivery.status != Status.QUEUED:
+        settlement.pass_turn(delivery)
+        return None
+    lost = [part for part in head.parts if part.attempt_id is not None]
+    if lost and not _after_lost_lease(settlement, stop, head, lost[0]):
+        return None
+    if not any(part.attempts for part in head.parts):
+        refused = gate.refuse(delivery, head.message, head.conversation, head.client, stop.capabilities, now)
+        if refused is not None:
+            settlement.move(delivery, *refused)
+            return None
+        if wait := _waits_until(head, stop, now):
+            postpone(session, delivery, wait)
+            return None
+    if not head.parts:
+        head.parts = plan.parts(session, stop, head, now)
+        if not head.parts:
+            settlement.move(delivery, *plan.nothing_to_do(delivery))
+            return None
+    part = next((part for part in head.parts if part.status != "accepted"), None)
+    if part is None:
+        settlement.accept(delivery, head.parts[-1], (), "")
+    return part
+
+
+def _after_lost_lease(settlement: Settlement, stop: Stop, head: Head, part: Part) -> bool:
+    """Judge an attempt that nobody finished: the worker died, or its lease ran out. Tell whether the delivery may go on."""
+    delivery = head.delivery
+    assert part.attempt_id is not None
+    settlement.close_attempt(part.attempt_id, outcome="lost", reason="lease_lost")
+    part.attempt_id = None
+    delivery.lost_leases += 1
+    is_harmless = part.content.get("act") != Act.NEW.value
+    if stop.capabilities.repeat is Repeat.KEY or is_harmless:
+        may_go_on = delivery.lost_leases < LOST_LEASES
+        if not may_go_on:
+            settlement.move(delivery, Status.UNCERTAIN if delivery.act == Act.NEW else Status.FAILED, "quarantined")
+        return may_go_on
+    part.status = "uncertain"
+    if stop.capabilities.repeat is Repeat.LOOKUP and delivery.lost_leases < LOST_LEASES:
+        return True
+    settlement.move(delivery, Status.UNCERTAIN, "lease_lost")
+    return False
+
+
+def _waits_until(head: Head, stop: Stop, now: datetime) -> datetime | None:
+    """Return when to look again at a message whose file, or whose client's name, is still on its way."""
+    if head.delivery.act not in (Act.NEW, Act.EDIT):
+        return None
+    wait = timedelta(seconds=runtime.get().config.attachment_wait_s)
+    if any(row.state == "wait" for row in head.attachments) and now < head.message.recorded_at + wait:
+        return now + FILE_POLL
+    is_first = head.delivery.lane_seq == 1 and stop.side is Side.CRM
+    if is_first and head.has_profile_errand and now < head.message.recorded_at + PROFILE_WAIT:
+        return now + FILE_POLL
+    return None
+
+
+def postpone(session: Session, delivery: Delivery, until: datetime) -> None:
+    """Let a lane wait."""
+    session.execute(
+        update(Lane)
+        .where(Lane.end_id == delivery.end_id, Lane.conversation_id == delivery.conversation_id)
+        .values(not_before=func.greatest(until, func.now()))
+    )
+
+
+def _open_attempts(
+    session: Session, ready: Sequence[tuple[Head, Part]], stop: Stop, locale: str, now: datetime
+) -> list[Call]:
+    if not ready:
+        return []
+    rows = []
+    for head, part in ready:
+        part.attempts += 1
+        rows.append(
+            {
+                "month": first_of_month(now),
+                "account_id": head.delivery.account_id,
+                "delivery_id": head.delivery.id,
+                "part_id": part.id,
+                "number": part.attempts,
+                "trigger": head.delivery.trigger,
+                "outcome": "open",
+                "started_at": now,
+            }
+        )
+    numbers = session.scalars(insert(Attempt).returning(Attempt.id, sort_by_parameter_order=True), rows).all()
+    calls = []
+    for (head, part), attempt_id in zip(ready, numbers, strict=True):
+        is_lookup = part.status == "uncertain"
+        built = items.item(head, part, stop, locale)
+        part.attempt_id = attempt_id
+        if not is_lookup:
+            part.attempted_at = now
+        head.delivery.first_tried_at = head.delivery.first_tried_at or now
+        calls.append(
+            Call(
+                item=built,
+                delivery_id=head.delivery.id,
+                part_id=part.id,
+                attempt_id=attempt_id,
+                conversation_id=head.conversation.id,
+                trace_id=head.message.trace_id,
+                is_lookup=is_lookup,
+            )
+        )
+    return calls
+
+
+# ----------------------------------------------------------------------------------------------------------------- call
+
+
+def call(end: End, calls: Sequence[Call]) -> list[tuple[Outcome | NotThere, int]]:
+    """Make the outside calls, new messages in as few as the end allows; return each one's outcome and duration in ms."""
+    adapter = registry.adapter(end)
+    results: dict[int, tuple[Outcome | NotThere, int]] = {}
+    news = [i for i, one in enumerate(calls) if one.item.act is Act.NEW and not one.is_lookup]
+    told = [i for i, one in enumerate(calls) if one.item.act is Act.STATUS and not one.is_lookup]
+    send = adapter.send if end.side is Side.NETWORK else adapter.import_messages
+    for numbers, method in ((news, send), (told, getattr(adapter, "report", None))):
+        if numbers and method is not None:
+            batch = [calls[i].item for i in numbers]
+            found, ms = _guarded(end, partial(method, batch))
+            many: list[Outcome | NotThere] = found if isinstance(found, list) else [found] * len(numbers)
+            results |= {i: (outcome, ms) for i, outcome in zip(numbers, many, strict=True)}
+    stopped: EndError | None = None
+    for i, one in enumerate(calls):
+        if i in results:
+            continue
+        if stopped is not None:
+            results[i] = (Retry("not_called", after=stopped.after if isinstance(stopped, Retry) else None), 0)
+            continue
+        outcome, ms = _guarded(end, partial(_single, adapter, one))
+        results[i] = (outcome, ms)
+        stopped = outcome if isinstance(outcome, Retry) else None
+    return [results[i] for i in range(len(calls))]
+
+
+def _single(adapter: Any, one: Call) -> Outcome | NotThere:
+    if one.is_lookup:
+        found: Outcome | NotThere = adapter.lookup(one.item)
+        return found
+    method = {Act.EDIT: "edit", Act.DELETE: "delete", Act.READ: "mark_read"}[one.item.act]
+    outcome: Outcome = getattr(adapter, method)(one.item)
+    return outcome
+
+
+def _guarded(end: End, make: Callable[[], Any]) -> tuple[Any, int]:
+    """Run one call; what it raises becomes its outcome. An error that nobody expected leaves the attempt uncertain, and is reported."""
+    started = time.perf_counter()
+    try:
+        found = make()
+        outcome: Any = list(found) if isinstance(found, Sequence) else found
+    except EndError as error:
+        outcome = error
+    except LimitWait as error:
+        outcome = Retry("limit", after=error.after)
+    except NotSent as error:
+        outcome = Retry(error.reason, error.host)
+    except (MaybeSent, OutsideError) as error:
+        outcome = Uncertain(error.reason, error.host)
+    except Exception as error:
+        log.exception("adapter_failed", end=end.id, adapter=end.adapter)
+        outcome = Uncertain("our_fault", type(error).__name__)
+    return outcome, round((time.perf_counter() - started) * 1000)

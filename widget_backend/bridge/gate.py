@@ -1,0 +1,44 @@
+"""The one gate in front of every send: what would surely fail, or may not leave any more, is refused here with its reason."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from widget_backend.bridge.ends import Act, Capabilities
+from widget_backend.bridge.models import ClientRecord, ConversationRecord, Delivery, Message
+from widget_backend.bridge.statuses import Status
+
+
+def refuse(
+    delivery: Delivery,
+    message: Message,
+    conversation: ConversationRecord,
+    client: ClientRecord,
+    facts: Capabilities,
+    now: datetime,
+) -> tuple[Status, str] | None:
+    """Say why a delivery to a network may not leave; None when it may."""
+    if delivery.expires_at is not None and delivery.expires_at <= now and delivery.trigger == "auto":
+        return Status.EXPIRED, "too_late"
+    if delivery.act == Act.NEW and facts.expires:
+        if message.deleted_at is not None:
+            return Status.DISCARDED, "deleted_before_sending"
+        if client.may_write is False:
+            return Status.FAILED, "client_forbade"
+        if time_left(conversation.last_in_at, facts, now) == timedelta(0):
+            return Status.FAILED, "window_closed"
+    return None
+
+
+def time_left(last_in_at: datetime | None, facts: Capabilities, now: datetime) -> timedelta | None:
+    """Return how long one may still answer: None without a limit, zero when the window is closed."""
+    if facts.window is None:
+        return None
+    if last_in_at is None:
+        return timedelta(0)
+    return max(timedelta(0), last_in_at + facts.window - now)
+
+
+def may_change(message_at: datetime | None, window: timedelta | None, now: datetime) -> bool:
+    """Tell whether a message delivered then may still be edited or deleted."""
+    return window is None or (message_at is not None and now < message_at + window)

@@ -1,0 +1,259 @@
+"""The inbox of one end, single-flight and in arrival order: parse, record and route in one transaction per batch.
+
+A batch that fails is taken again hook by hook, so that one bad hook stops nobody; a hook that fails by itself is tried a few times, then kept as
+given up (state 3), counted and shown. Nothing is deleted here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+import structlog
+from sqlalchemy import func, select, text, update
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from widget_backend import clock, metrics
+from widget_backend.accounts.models import App
+from widget_backend.bridge import keep, life, registry, routes, runtime
+from widget_backend.bridge.ends import Hook, Owner, Raw
+from widget_backend.bridge.errors import AccessLost, EndError
+from widget_backend.bridge.events import EndBroken, EndChanged, EndRevoked, Event, Ignored, TypingStarted, Unparsed
+from widget_backend.bridge.models import EndKey, EndRecord, Gate, Inbox
+from widget_backend.bridge.record import Recorder
+from widget_backend.bridge.tenancy import transaction
+
+log = structlog.get_logger()
+
+BATCH = 40
+TRIES = 5
+NEW, DONE, UNPARSED, GIVEN_UP = 0, 1, 2, 3
+
+_DUE = text("""
+    select g.end_id, g.account_id from gates g
+    where g.inbox_lease_until < now() and g.inbox_not_before <= now()
+      and exists (select 1 from inbox i where i.owner_id = g.end_id and i.state = 0)
+    limit :limit
+""")
+_DUE_APPS = text("""
+    select distinct owner_id from inbox where state = 0 and is_app limit :limit
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work one end's inbox for a while."""
+
+    end_id: UUID
+    account_id: UUID
+    token: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    row: Inbox
+    events: Sequence[Event]
+
+
+def due(limit: int) -> list[tuple[UUID, UUID]]:
+    """Return (end, account) of inboxes with unread hooks that nobody works on."""
+    with transaction(None) as session:
+        return [(row.end_id, row.account_id) for row in session.execute(_DUE, {"limit": limit})]
+
+
+def take(end_id: UUID, account_id: UUID) -> Lease | None:
+    """Lease an inbox; None when another worker was faster."""
+    token = uuid4()
+    lease = text("now() + make_interval(secs => :lease_s)").bindparams(lease_s=runtime.get().config.lease_s)
+    with transaction(None) as session:
+        taken = session.execute(
+            update(Gate)
+            .where(Gate.end_id == end_id, Gate.inbox_lease_until < func.now())
+            .values(inbox_lease=token, inbox_lease_until=lease)
+            .returning(Gate.end_id)
+        ).first()
+    return Lease(end_id, account_id, token) if taken else None
+
+
+def release(lease: Lease) -> None:
+    """Give an inbox back."""
+    with transaction(None) as session:
+        session.execute(
+            update(Gate)
+            .where(Gate.end_id == lease.end_id, Gate.inbox_lease == lease.token)
+            .values(inbox_lease=None, inbox_lease_until=func.now())
+        )
+
+
+def work(lease: Lease) -> tuple[int, bool]:
+    """Take one batch of an inbox; return how many hooks were read, and whether anything now waits in a lane."""
+    try:
+        return _work(lease, BATCH)
+    except OperationalError:
+        raise  # the database is away or broke a tie: the same batch again, later
+    except Exception:
+        log.exception("inbox_batch_failed", end=str(lease.end_id))
+        return _one_by_one(lease)
+
+
+def _work(lease: Lease, limit: int) -> tuple[int, bool]:
+    follow_ups: list[EndRevoked | EndChanged | EndBroken] = []
+    with transaction(lease.account_id) as session:
+        if not _still_ours(session, lease):
+            return 0, False
+        rows = _unread(session, lease.end_id, limit)
+        end = session.get(EndRecord, lease.end_id)
+        if not rows or end is None:
+            return 0, False
+        map = routes.read(session)
+        stop = map.stops.get(end.id) or routes.stop_of(end)
+        recorder = Recorder(session, lease.account_id, stop, map)
+        parsed = [_Parsed(row, _parse(row, life.owner_of(end))) for row in rows]
+        recorder.prepare([event for one in parsed for event in one.events])
+        for one in parsed:
+            _record(recorder, one, follow_ups)
+        has_work = recorder.flush()
+    for follow_up in follow_ups:
+        _follow_up(lease, follow_up)
+    return len(rows), has_work
+
+
+def _one_by_one(lease: Lease) -> tuple[int, bool]:
+    """Take the first hook alone; if it fails again it is counted, and after a few tries given up."""
+    with transaction(lease.account_id) as session:
+        first = next(iter(_unread(session, lease.end_id, 1)), None)
+    if first is None:
+        return 0, False
+    try:
+        return _work(lease, 1)
+    except OperationalError:
+        raise
+    except Exception as error:
+        log.exception("inbox_hook_failed", end=str(lease.end_id), trace=first.trace_id)
+        tries = first.tries + 1
+        with transaction(lease.account_id) as session:
+            session.execute(
+                update(Inbox)
+                .where(Inbox.id == first.id, Inbox.month == first.month)
+                .values(tries=tries, state=GIVEN_UP if tries >= TRIES else NEW, note=type(error).__name__)
+            )
+            session.execute(
+                update(Gate)
+                .where(Gate.end_id == lease.end_id)
+                .values(inbox_not_before=func.now() + text(f"interval '{min(tries, 5)} seconds'"))
+            )
+        return (1, False) if tries >= TRIES else (0, False)
+
+
+def _still_ours(session: Session, lease: Lease) -> bool:
+    # not locked: whoever settles holds conversations and would wait for us here while we wait for them
+    held = session.execute(
+        select(Gate.inbox_lease, Gate.inbox_lease_until > func.now()).where(Gate.end_id == lease.end_id)
+    ).one()
+    return held[0] == lease.token and bool(held[1])
+
+
+def _unread(session: Session, owner_id: UUID, limit: int) -> Sequence[Inbox]:
+    return session.scalars(
+        select(Inbox).where(Inbox.owner_id == owner_id, Inbox.state == NEW).order_by(Inbox.id).limit(limit)
+    ).all()
+
+
+def _parse(row: Inbox, owner: Owner) -> Sequence[Event]:
+    return registry.hooks(owner.adapter).parse(_hook(row), owner)
+
+
+def _hook(row: Inbox) -> Hook:
+    return Hook(
+        body=keep.body_of(row),
+        received_at=row.received_at,
+        name=row.meta.get("name", ""),
+        query=row.meta.get("query", ""),
+        content_type=row.meta.get("content_type", ""),
+    )
+
+
+def _record(recorder: Recorder, one: _Parsed, follow_ups: list[EndRevoked | EndChanged | EndBroken]) -> None:
+    state, notes = DONE, []
+    for event in one.events:
+        kind = type(event).__name__
+        metrics.events.labels(recorder.stop.adapter, kind).inc()
+        if isinstance(event, Unparsed):
+            state = UNPARSED
+            notes.append(f"{event.kind}: {event.why}")
+        elif isinstance(event, EndRevoked | EndChanged | EndBroken):
+            follow_ups.append(event)
+        elif not isinstance(event, Ignored | TypingStarted):
+            outcome = recorder.take(event, one.row.trace_id)
+            if outcome.startswith("unknown"):
+                state = UNPARSED
+                notes.append(f"{kind}: {outcome}")
+            log.info(
+                "event_recorded",
+                trace=one.row.trace_id,
+                end=str(recorder.stop.id),
+                account=str(recorder.account_id),
+                kind=kind,
+                outcome=outcome,
+            )
+    row = one.row
+    row.state, row.done_at, row.note = state, clock.now(), "; ".join(notes)[:500] or None
+    if row.dedupe and row.dedupe.startswith("d:"):
+        row.dedupe = None  # without an id of its own the same body may come again and mean a new event
+
+
+def _follow_up(lease: Lease, event: EndRevoked | EndChanged | EndBroken) -> None:
+    """Carry out what the outside said about the end itself; its own failures are told by the end's state."""
+    match event:
+        case EndRevoked():
+            life.mark_lost(lease.account_id, lease.end_id, AccessLost(event.reason))
+            if event.erase:
+                life.erase(lease.account_id, lease.end_id)
+        case EndBroken():
+            life.set_state(lease.account_id, lease.end_id, "error", event.reason, event.detail)
+        case EndChanged():
+            life.change(lease.account_id, lease.end_id, settings=event.settings, secrets=event.secrets)
+            if event.reconnect:
+                try:
+                    life.connect(lease.account_id, lease.end_id)
+                except EndError as error:
+                    log.warning("reconnect_failed", end=str(lease.end_id), reason=error.reason)
+
+
+# ------------------------------------------------------------------------------------------------------ an app's inbox
+
+
+def due_apps(limit: int) -> list[UUID]:
+    """Return the apps whose inboxes hold unread bodies."""
+    with transaction(None) as session:
+        return [row.owner_id for row in session.execute(_DUE_APPS, {"limit": limit})]
+
+
+def split(app_id: UUID) -> int:
+    """Cut the bodies of an app's inbox into its ends' inboxes; count the bodies. Safe to run twice: parts are unique by their event ids."""
+    with transaction(None) as session:
+        rows = session.scalars(
+            select(Inbox)
+            .where(Inbox.owner_id == app_id, Inbox.state == NEW)
+            .order_by(Inbox.id)
+            .limit(BATCH)
+            .with_for_update(skip_locked=True)
+        ).all()
+        app = session.get(App, app_id)
+        if app is None:
+            return 0
+        for row in rows:
+            strangers = 0
+            for number, (remote_id, event_id, body) in enumerate(registry.hooks(app.adapter).split(_hook(row))):
+                known = session.get(EndKey, life.remote_digest(app.adapter, remote_id, app_id))
+                if known is None or known.end_id is None:
+                    strangers += 1
+                    continue
+                door = keep.Door(known.end_id, known.account_id)
+                raw = Raw(event_id=event_id or f"{row.id}:{number}", body=body, name=row.meta.get("name", ""))
+                keep.keep_pulled(door, [raw], row.received_at)
+            row.state, row.done_at = (UNPARSED if strangers else DONE), clock.now()
+            row.note = f"{strangers} parts of unknown accounts" if strangers else None
+    return len(rows)

@@ -1,0 +1,283 @@
+"""From rows to what an adapter is given: the heads of leased lanes, their parts, files, quotes and earlier ids, read in a few queries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+from uuid import UUID
+
+from sqlalchemy import select, tuple_
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from widget_backend import files, texts
+from widget_backend.bridge import codec, content, represent
+from widget_backend.bridge.ends import Act, Client, Conversation, Item, Link, OutFile, OutQuote, Side
+from widget_backend.bridge.events import Direction, Kind, Place
+from widget_backend.bridge.models import (
+    AttachmentRecord,
+    ClientRecord,
+    ConversationRecord,
+    Delivery,
+    EndRecord,
+    Errand,
+    LinkRecord,
+    Message,
+    MessageKey,
+    Part,
+)
+from widget_backend.bridge.routes import Stop
+
+
+@dataclass(slots=True)
+class Head:
+    """The first unsettled delivery of a lane with everything it needs."""
+
+    delivery: Delivery
+    message: Message
+    conversation: ConversationRecord
+    client: ClientRecord
+    channel: EndRecord
+    link: LinkRecord | None
+    parts: list[Part]
+    attachments: list[AttachmentRecord]
+    earlier: list[Part]
+    has_profile_errand: bool = False
+    quote_remote_id: str = ""
+    other_remote_ids: tuple[str, ...] = ()
+
+
+def heads(session: Session, stop: Stop, places: Sequence[tuple[UUID, int]]) -> list[Head]:
+    """Read the deliveries at (conversation, lane_seq), oldest conversation id first."""
+    rows = session.execute(
+        select(Delivery, Message, ConversationRecord, ClientRecord, EndRecord)
+        .join(Message, Message.id == Delivery.message_id)
+        .join(ConversationRecord, ConversationRecord.id == Delivery.conversation_id)
+        .join(ClientRecord, ClientRecord.id == ConversationRecord.client_id)
+        .join(EndRecord, EndRecord.id == ConversationRecord.channel_id)
+        .where(Delivery.end_id == stop.id, tuple_(Delivery.conversation_id, Delivery.lane_seq).in_(places))
+        .order_by(ConversationRecord.id)
+    ).all()
+    found = [Head(*row, None, [], [], []) for row in rows]
+    if not found:
+        return []
+    _add_links(session, stop, found)
+    _add_parts(session, stop, found)
+    _add_files(session, found)
+    _add_quotes(session, stop, found)
+    return found
+
+
+def _add_links(session: Session, stop: Stop, found: Sequence[Head]) -> None:
+    if stop.side is not Side.CRM:
+        return
+    conversations = [head.conversation.id for head in found]
+    known = {
+        link.conversation_id: link
+        for link in session.scalars(
+            select(LinkRecord).where(LinkRecord.connection_id == stop.id, LinkRecord.conversation_id.in_(conversations))
+        )
+    }
+    missing = [
+        {
+            "account_id": head.delivery.account_id,
+            "connection_id": stop.id,
+            "conversation_id": head.conversation.id,
+            "remote_id": head.conversation.id.hex,
+        }
+        for head in found
+        if head.conversation.id not in known
+    ]
+    if missing:
+        session.execute(insert(LinkRecord).on_conflict_do_nothing(), missing)
+        for link in session.scalars(
+            select(LinkRecord).where(LinkRecord.connection_id == stop.id, LinkRecord.conversation_id.in_(conversations))
+        ):
+            known[link.conversation_id] = link
+    waiting = set(
+        session.scalars(
+            select(Errand.conversation_id).where(Errand.kind == "profile", Errand.conversation_id.in_(conversations))
+        )
+    )
+    for head in found:
+        head.link = known[head.conversation.id]
+        head.has_profile_errand = head.conversation.id in waiting
+
+
+def _add_parts(session: Session, stop: Stop, found: Sequence[Head]) -> None:
+    parts: dict[UUID, list[Part]] = {}
+    for part in session.scalars(
+        select(Part).where(Part.delivery_id.in_([head.delivery.id for head in found])).order_by(Part.number)
+    ):
+        parts.setdefault(part.delivery_id, []).append(part)
+    for head in found:
+        mine = parts.get(head.delivery.id, [])
+        last = max((part.generation for part in mine), default=1)
+        head.parts = [part for part in mine if part.generation == last]
+    changed = [head for head in found if head.delivery.act in (Act.EDIT, Act.DELETE)]
+    if changed:
+        earlier = session.execute(
+            select(Delivery.message_id, Part)
+            .join(Part, Part.delivery_id == Delivery.id)
+            .where(
+                Delivery.end_id == stop.id,
+                Delivery.act == Act.NEW.value,
+                Delivery.message_id.in_([head.message.id for head in changed]),
+                Part.status == "accepted",
+            )
+            .order_by(Part.generation, Part.number)
+        ).all()
+        for head in changed:
+            head.earlier = [part for message_id, part in earlier if message_id == head.message.id]
+    told = [head for head in found if head.delivery.act == Act.STATUS]
+    if told:
+        ids: dict[UUID, list[str]] = {}
+        for message_id, remote_ids in session.execute(
+            select(Delivery.message_id, Part.remote_ids)
+            .join(Part, Part.delivery_id == Delivery.id)
+            .where(Delivery.id.in_([UUID(head.delivery.payload["delivery"]) for head in told]))
+            .order_by(Part.number)
+        ):
+            ids.setdefault(message_id, []).extend(remote_ids)
+        for head in told:
+            head.other_remote_ids = tuple(ids.get(head.message.id, ()))
+
+
+def _add_files(session: Session, found: Sequence[Head]) -> None:
+    with_files = [head.message.id for head in found if head.message.content.get("attachments")]
+    if not with_files:
+        return
+    by_message: dict[UUID, list[AttachmentRecord]] = {}
+    for row in session.scalars(select(AttachmentRecord).where(AttachmentRecord.message_id.in_(with_files))):
+        by_message.setdefault(row.message_id, []).append(row)
+    for head in found:
+        head.attachments = by_message.get(head.message.id, [])
+
+
+def _add_quotes(session: Session, stop: Stop, found: Sequence[Head]) -> None:
+    """Find what this end calls the quoted messages, and for statuses and read marks what it calls the message itself."""
+    wanted: dict[UUID, UUID] = {}
+    for head in found:
+        quote: Any = head.message.content.get("quote")
+        if isinstance(quote, Mapping) and quote.get("message_id"):
+            wanted[head.delivery.id] = UUID(str(quote["message_id"]))
+        if head.delivery.act in (Act.STATUS, Act.READ):
+            wanted[head.delivery.id] = head.message.id
+    if not wanted:
+        return
+    names = {
+        message_id: remote_id
+        for message_id, remote_id in session.execute(
+            select(MessageKey.message_id, MessageKey.remote_id)
+            .where(MessageKey.end_id == stop.id, MessageKey.message_id.in_(list(wanted.values())))
+            .order_by(MessageKey.remote_id.desc())
+        )
+        if not remote_id.startswith("album:")
+    }
+    for head in found:
+        if head.delivery.id in wanted:
+            head.quote_remote_id = names.get(wanted[head.delivery.id], "")
+
+
+def things(head: Head, locale: str) -> list[represent.Thing]:
+    """Return the attachments of a message with what is stored of them."""
+    rows = {row.number: row for row in head.attachments}
+    found = []
+    for stored in head.message.content.get("attachments", []):  # type: ignore[attr-defined]
+        row = rows.get(int(stored["no"]))
+        url = _link(row) if row is not None and row.state == "stored" else ""
+        found.append(represent.thing_of(stored, codec.load_attachment(stored), file=row, url=url))
+    return found
+
+
+def item(head: Head, part: Part, stop: Stop, locale: str) -> Item:
+    """Build what the adapter is given for one part."""
+    quote: Any = head.message.content.get("quote")
+    out_quote = None
+    if isinstance(quote, Mapping) and part.number == 1 and head.delivery.act != Act.STATUS:
+        out_quote = OutQuote(
+            remote_id=head.quote_remote_id, text=str(quote.get("text", "")), author=str(quote.get("author", ""))
+        )
+    delivery, message, payload = head.delivery, head.message, head.delivery.payload
+    status, reason = payload.get("status", ""), payload.get("reason", "")
+    targets: Any = part.content.get("targets", [])
+    is_about_message = delivery.act in (Act.STATUS, Act.READ)
+    return Item(
+        key=str(part.id),
+        counter=part.counter,
+        act=Act(str(part.content.get("act", delivery.act))),
+        conversation=conversation(head),
+        message_id=str(message.id),
+        direction=Direction(message.direction),
+        sent_at=message.sent_at,
+        text=str(part.content.get("text", "")),
+        files=tuple(_out_files(head, part, locale)),
+        quote=out_quote,
+        author=message.author,
+        author_id=message.author_id,
+        is_first=head.delivery.lane_seq == 1,
+        is_late=message.is_late,
+        part=part.number,
+        parts=int(str(part.content.get("of", 1))),
+        remote_ids=(head.quote_remote_id,) if is_about_message else tuple(targets),
+        other_remote_ids=(head.quote_remote_id,) if delivery.act == Act.READ else head.other_remote_ids,
+        status=status,
+        reason=reason,
+        reason_text=texts.reason(reason, head.channel.adapter, locale) if reason else "",
+        payload=payload,
+        started_at=part.attempted_at,
+    )
+
+
+def conversation(head: Head) -> Conversation:
+    """Build the conversation as adapters see it."""
+    return conversation_of(head.conversation, head.client, head.channel, head.link)
+
+
+def conversation_of(
+    row: ConversationRecord, client: ClientRecord, channel: EndRecord, link: LinkRecord | None
+) -> Conversation:
+    """Build a conversation as adapters see it, from its rows."""
+    return Conversation(
+        id=str(row.id),
+        client=Client(id=str(client.id), person=content.person_of(client.remote_id, client.name, client.profile)),
+        thread=row.thread,
+        scope=row.scope,
+        place=Place(row.place),
+        title=row.title,
+        network=channel.adapter,
+        channel_title=channel.title,
+        link=Link(remote_id=link.remote_id, state=link.state) if link else None,
+    )
+
+
+def _out_files(head: Head, part: Part, locale: str) -> list[OutFile]:
+    wanted: Any = part.content.get("things", [])
+    if not wanted:
+        return []
+    kinds = {int(number): Kind(kind) for number, kind in wanted}
+    rows = {row.number: row for row in head.attachments}
+    out = []
+    for thing in things(head, locale):
+        if thing.number not in kinds:
+            continue
+        facts = codec.load_attachment({**codec.dump_fields(thing.attachment), "kind": kinds[thing.number].value})
+        row = rows.get(thing.number)
+        out.append(OutFile(attachment=facts, url=thing.url, open=_opener(row)))
+    return out
+
+
+def _link(row: AttachmentRecord) -> str:
+    return files.link(str(row.account_id), row.file_ref, row.name)
+
+
+def _opener(row: AttachmentRecord | None) -> Any:
+    if row is None or row.state != "stored":
+        return None
+    account_id, ref = str(row.account_id), row.file_ref
+
+    def open_file() -> BinaryIO:
+        return files.open_stored(account_id, ref)
+
+    return open_file

@@ -1,0 +1,175 @@
+"""Lanes: who may work what, in which order. A lane is due while settled_seq < last_seq; a lease says who works it; a gate closes an end's lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+from sqlalchemy import ColumnElement, func, select, text, update
+from sqlalchemy.orm import Session
+
+from widget_backend.bridge import runtime
+from widget_backend.bridge.models import Gate, Lane
+from widget_backend.bridge.tenancy import transaction
+
+# One probe per end with due lanes, however many lanes wait; a gate that failed lets one lane through to find out (the probe), and counts as
+# not due until that probe must have ended. SKIP LOCKED: two workers never wait for each other here.
+_TAKE = text("""
+    with ready as (
+        select g.end_id, g.account_id, g.adapter, g.batch,
+               case when g.failures > 0 then 1 when g.batch > 1 then g.batch else g.cap end as room
+        from gates g
+        where g.is_open and g.not_before <= now()
+          and g.end_id <> all(:full_ends) and g.adapter <> all(:full_adapters)
+          and exists (
+              select 1 from lanes l where l.end_id = g.end_id and l.settled_seq < l.last_seq
+                and l.not_before <= now() and l.lease_until <= now()
+          )
+        order by random() limit :ends
+    ),
+    picked as (
+        select l.end_id, l.conversation_id from ready r cross join lateral (
+            select end_id, conversation_id from lanes
+            where end_id = r.end_id and settled_seq < last_seq and not_before <= now() and lease_until <= now()
+            order by priority, due_since limit r.room for update skip locked
+        ) l
+    ),
+    leased as (
+        update lanes l set lease = :token, lease_until = now() + make_interval(secs => :lease_s)
+        from picked p where l.end_id = p.end_id and l.conversation_id = p.conversation_id
+        returning l.end_id, l.conversation_id, l.account_id
+    ),
+    probed as (
+        update gates g set not_before = now() + make_interval(secs => :probe_s)
+        where g.failures > 0 and g.end_id in (select end_id from leased)
+    )
+    select leased.end_id, leased.conversation_id, leased.account_id, r.adapter, r.batch
+    from leased join ready r on r.end_id = leased.end_id
+""")
+
+_NEXT = text("""
+    select extract(epoch from min(greatest(l.not_before, g.not_before)) - now())
+    from gates g cross join lateral (
+        select min(not_before) as not_before from lanes
+        where end_id = g.end_id and settled_seq < last_seq and lease_until <= now()
+    ) l where g.is_open and l.not_before is not null
+""")
+
+_SUCCEED = text("""
+    update gates set failures = 0, ok_at = now(), not_before = case when failures > 0 then now() else not_before end
+    where end_id = :end_id and (failures > 0 or ok_at is null or ok_at < now() - interval '3 seconds')
+""")
+
+_FAIL = text("""
+    update gates set failures = failures + 1, not_before = now() + make_interval(secs => :wait_s)
+    where end_id = :end_id
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Lanes of one end, leased together; one call can carry them all."""
+
+    end_id: UUID
+    account_id: UUID
+    adapter: str
+    token: UUID
+    conversations: tuple[UUID, ...]
+
+
+def take(ends: int, *, full_ends: Collection[UUID] = (), full_adapters: Collection[str] = ()) -> list[Batch]:
+    """Lease due lanes of up to `ends` ends, live before mailings before history, oldest first."""
+    config = runtime.get().config
+    token = uuid4()
+    with transaction(None) as session:
+        rows = session.execute(
+            _TAKE,
+            {
+                "ends": ends,
+                "token": token,
+                "lease_s": config.lease_s,
+                "probe_s": config.outside_connect_s + config.outside_read_s + 5,
+                "full_ends": list(full_ends),
+                "full_adapters": list(full_adapters),
+            },
+        ).all()
+    by_end: dict[UUID, list[UUID]] = {}
+    facts = {row.end_id: row for row in rows}
+    for row in rows:
+        by_end.setdefault(row.end_id, []).append(row.conversation_id)
+    return [
+        Batch(end_id, facts[end_id].account_id, facts[end_id].adapter, token, tuple(conversations[i : i + size]))
+        for end_id, conversations in by_end.items()
+        for size in [facts[end_id].batch]
+        for i in range(0, len(conversations), size)
+    ]
+
+
+def release(batch: Batch) -> None:
+    """Give the lanes of a batch back."""
+    with transaction(None) as session:
+        mine = _locked(session, Lane.end_id == batch.end_id, Lane.lease == batch.token)
+        session.execute(
+            update(Lane)
+            .where(Lane.end_id == batch.end_id, Lane.conversation_id.in_(mine))
+            .values(lease=None, lease_until=func.now())
+        )
+
+
+def renew(tokens: Collection[UUID]) -> None:
+    """Renew the leases that live holders have; the heartbeat of the exchange. One that ran out stays lost."""
+    if not tokens:
+        return
+    until = func.now() + timedelta(seconds=runtime.get().config.lease_s)
+    with transaction(None) as session:
+        mine = _locked(session, Lane.lease.in_(list(tokens)), Lane.lease_until > func.now())
+        session.execute(
+            update(Lane).where(Lane.lease.in_(list(tokens)), Lane.conversation_id.in_(mine)).values(lease_until=until)
+        )
+    with transaction(None) as session:
+        session.execute(
+            update(Gate)
+            .where(Gate.inbox_lease.in_(list(tokens)), Gate.inbox_lease_until > func.now())
+            .values(inbox_lease_until=until)
+        )
+
+
+def _locked(session: Session, *which: ColumnElement[bool]) -> Sequence[UUID]:
+    # everybody locks lanes in this order: nobody waits in a circle
+    return session.scalars(
+        select(Lane.conversation_id).where(*which).order_by(Lane.end_id, Lane.conversation_id).with_for_update()
+    ).all()
+
+
+def seconds_to_next() -> float | None:
+    """Return in how many seconds the next lane is due, at the earliest now; None when nothing waits."""
+    with transaction(None) as session:
+        value = session.scalar(_NEXT)
+    return None if value is None else max(0.0, float(value))
+
+
+def fail(end_id: UUID, wait: timedelta) -> None:
+    """Note trouble of an end: all its lanes wait, then one probe goes first."""
+    with transaction(None) as session:
+        session.execute(_FAIL, {"end_id": end_id, "wait_s": wait.total_seconds()})
+
+
+def succeed(end_id: UUID) -> None:
+    """Note that an end works: its gate stands open again. Written at most every few seconds while it goes on working."""
+    with transaction(None) as session:
+        session.execute(_SUCCEED, {"end_id": end_id})
+
+
+def failures(end_id: UUID) -> int:
+    """Return how often in a row an end has failed."""
+    with transaction(None) as session:
+        gate = session.get(Gate, end_id)
+    return gate.failures if gate else 0
+
+
+def pause(end_id: UUID, wait: timedelta) -> None:
+    """Let all lanes of an end wait as long as it asked; this is no failure, and needs no probe."""
+    with transaction(None) as session:
+        session.execute(update(Gate).where(Gate.end_id == end_id).values(not_before=func.now() + wait))

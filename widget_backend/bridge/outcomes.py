@@ -1,0 +1,223 @@
+"""Outcomes: the answers to outside calls become statuses, waits or closed gates, with the reports, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from random import uniform
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import structlog
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from widget_backend import clock, metrics
+from widget_backend.bridge import held, lanes, life, routes, runtime
+from widget_backend.bridge.ends import Accepted, Act, NotThere, Outcome, Repeat, Side
+from widget_backend.bridge.errors import AccessLost, EndError, Misconfigured, Rejected, Retry, Scope, Uncertain
+from widget_backend.bridge.lanes import Batch
+from widget_backend.bridge.models import Delivery, Gate, Lane, LinkRecord, Message, Part
+from widget_backend.bridge.route import Outbox
+from widget_backend.bridge.routes import Stop
+from widget_backend.bridge.settle import Settlement, lock
+from widget_backend.bridge.statuses import Status
+from widget_backend.bridge.tenancy import transaction
+
+if TYPE_CHECKING:
+    from widget_backend.bridge.deliver import Call
+
+log = structlog.get_logger()
+
+WELL_FOR = timedelta(seconds=10)
+LOOKUP_AFTER = timedelta(seconds=2)
+JITTER = 0.2
+OUTCOMES = {
+    Accepted: "accepted",
+    NotThere: "not_there",
+    Retry: "retry",
+    Rejected: "rejected",
+    Uncertain: "uncertain",
+    AccessLost: "access_lost",
+    Misconfigured: "misconfigured",
+}
+
+
+def settle(batch: Batch, calls: Sequence[Call], results: Sequence[tuple[Outcome | NotThere, int]]) -> tuple[bool, bool]:
+    """Write what became of calls. Return whether the end is in trouble, and whether reports now wait in other lanes."""
+    trouble: list[EndError] = []
+    with transaction(batch.account_id) as session:
+        lock(session, [call.conversation_id for call in calls])
+        map = routes.read(session)
+        stop = map.stops.get(batch.end_id)
+        if stop is None:
+            return True, False  # the end was erased while we spoke with it
+        deliveries = _deliveries(session, calls)
+        outbox = Outbox(session, map)
+        settlement = Settlement(session, outbox)
+        gate = session.get_one(Gate, batch.end_id)
+        for call, (outcome, ms) in zip(calls, results, strict=True):
+            delivery, part = deliveries[call.part_id]
+            _one(settlement, stop, gate, delivery, part, call, outcome, ms, trouble)
+            _note(call, stop, outcome, ms)
+        settlement.flush()
+        has_reports = outbox.flush()
+        has_reports |= held.release(session, stop, map, batch.account_id, [call.conversation_id for call in calls])
+    if any(isinstance(outcome, Accepted | NotThere | Rejected) for outcome, _ms in results):
+        lanes.succeed(batch.end_id)
+    return _after(batch, trouble), has_reports
+
+
+def _deliveries(session: Session, calls: Sequence[Call]) -> dict[UUID, tuple[Delivery, Part]]:
+    parts = session.scalars(select(Part).where(Part.id.in_([call.part_id for call in calls]))).all()
+    found = {
+        delivery.id: delivery
+        for delivery in session.scalars(select(Delivery).where(Delivery.id.in_([part.delivery_id for part in parts])))
+    }
+    messages = [delivery.message_id for delivery in found.values()]
+    session.scalars(select(Message).where(Message.id.in_(messages))).all()
+    return {part.id: (found[part.delivery_id], part) for part in parts}
+
+
+def _one(
+    settlement: Settlement,
+    stop: Stop,
+    gate: Gate,
+    delivery: Delivery,
+    part: Part,
+    call: Call,
+    outcome: Outcome | NotThere,
+    ms: int,
+    trouble: list[EndError],
+) -> None:
+    reason = outcome.reason if isinstance(outcome, EndError) else ""
+    detail = outcome.detail if isinstance(outcome, EndError) else ""
+    settlement.close_attempt(
+        call.attempt_id, outcome=OUTCOMES[type(outcome)], reason=reason, detail=detail, duration_ms=ms
+    )
+    if part.attempt_id == call.attempt_id:
+        part.attempt_id = None
+    if isinstance(outcome, Accepted):
+        _accepted(settlement, stop, delivery, part, call, outcome)  # a true answer wins, however late
+    elif delivery.status != Status.QUEUED or part.status == "accepted":
+        return  # an echo was faster than the answer
+    elif isinstance(outcome, NotThere):
+        part.status = "queued"
+    elif isinstance(outcome, Rejected):
+        settlement.move(delivery, Status.FAILED, reason, detail)
+    elif isinstance(outcome, Uncertain):
+        _uncertain(settlement, stop, gate, delivery, part, call, outcome, trouble)
+    elif isinstance(outcome, Retry):
+        _retry(settlement, gate, delivery, outcome, trouble)
+    else:
+        trouble.append(outcome)
+
+
+def _accepted(
+    settlement: Settlement, stop: Stop, delivery: Delivery, part: Part, call: Call, outcome: Accepted
+) -> None:
+    is_new = call.item.act is Act.NEW
+    scope = call.item.conversation.scope if stop.side is Side.NETWORK else ""
+    settlement.accept(delivery, part, outcome.remote_ids if is_new else (), scope, outcome.status)
+    if outcome.state and stop.side is Side.CRM:
+        settlement.session.execute(
+            update(LinkRecord)
+            .where(LinkRecord.connection_id == stop.id, LinkRecord.conversation_id == delivery.conversation_id)
+            .values(state=LinkRecord.state.op("||")(dict(outcome.state)))
+        )
+
+
+def _uncertain(
+    settlement: Settlement,
+    stop: Stop,
+    gate: Gate,
+    delivery: Delivery,
+    part: Part,
+    call: Call,
+    outcome: Uncertain,
+    trouble: list[EndError],
+) -> None:
+    repeat = stop.capabilities.repeat
+    is_harmless = delivery.act in (Act.STATUS, Act.READ) or call.item.act in (Act.EDIT, Act.DELETE)
+    if repeat is Repeat.KEY or is_harmless:
+        # one lost answer of an end that works is this message's affair; without any answer lately it is the end's
+        is_well = gate.ok_at is not None and gate.ok_at > clock.now() - WELL_FOR
+        scope = Scope.MESSAGE if is_well else Scope.END
+        _retry(settlement, gate, delivery, Retry(outcome.reason, outcome.detail, scope=scope), trouble)
+        return
+    part.status = "uncertain"
+    limit = timedelta(seconds=runtime.get().config.reconcile_wait_s)
+    is_over = part.attempted_at is not None and clock.now() > part.attempted_at + limit
+    if repeat is Repeat.LOOKUP and not is_over:
+        _wait(settlement.session, delivery, LOOKUP_AFTER)
+    else:
+        settlement.move(delivery, Status.UNCERTAIN, outcome.reason, outcome.detail)
+
+
+def _retry(settlement: Settlement, gate: Gate, delivery: Delivery, outcome: Retry, trouble: list[EndError]) -> None:
+    """Trouble of the end backs off all its lanes; trouble of a message gets a few tries. An end that works for others blames the message."""
+    tried_at = delivery.first_tried_at or clock.now()
+    works_for_others = gate.ok_at is not None and gate.ok_at > tried_at
+    if outcome.scope is Scope.END and not (works_for_others and outcome.reason not in ("limit", "not_called")):
+        trouble.append(outcome)
+        # the next probe should be another lane's
+        settlement.session.execute(
+            update(Lane)
+            .where(Lane.end_id == delivery.end_id, Lane.conversation_id == delivery.conversation_id)
+            .values(due_since=func.now())
+        )
+        return
+    steps = runtime.get().config.message_retry_s
+    if delivery.tries >= len(steps):
+        settlement.move(delivery, Status.FAILED, outcome.reason, outcome.detail)
+        return
+    wait = outcome.after or timedelta(seconds=steps[delivery.tries])
+    delivery.tries += 1
+    delivery.reason, delivery.detail = outcome.reason, outcome.detail[:2000]
+    _wait(settlement.session, delivery, _jittered(wait))
+
+
+def _wait(session: Session, delivery: Delivery, wait: timedelta) -> None:
+    session.execute(
+        update(Lane)
+        .where(Lane.end_id == delivery.end_id, Lane.conversation_id == delivery.conversation_id)
+        .values(not_before=func.now() + wait)
+    )
+
+
+def _after(batch: Batch, trouble: Sequence[EndError]) -> bool:
+    """Close the gate of an end that lost its access, back off one in trouble; tell whether it is."""
+    for error in trouble:
+        if life.mark_lost(batch.account_id, batch.end_id, error):
+            return True
+    if not trouble:
+        return False
+    afters = [error.after for error in trouble if isinstance(error, Retry) and error.after is not None]
+    if afters:
+        lanes.pause(batch.end_id, max(afters))
+        return True
+    steps = runtime.get().config.end_retry_s
+    step = steps[min(lanes.failures(batch.end_id), len(steps) - 1)]
+    lanes.fail(batch.end_id, _jittered(timedelta(seconds=step)))
+    return True
+
+
+def _jittered(wait: timedelta) -> timedelta:
+    return wait * uniform(1 - JITTER, 1 + JITTER)
+
+
+def _note(call: Call, stop: Stop, outcome: Outcome | NotThere, ms: int) -> None:
+    name = OUTCOMES[type(outcome)]
+    metrics.attempts.labels(stop.adapter, name).inc()
+    log.info(
+        "attempt_made",
+        trace=call.trace_id,
+        end=str(stop.id),
+        delivery=str(call.delivery_id),
+        conversation=str(call.conversation_id),
+        act=call.item.act.value,
+        is_lookup=call.is_lookup,
+        outcome=name,
+        reason=outcome.reason if isinstance(outcome, EndError) else "",
+        duration_ms=ms,
+    )

@@ -1,0 +1,221 @@
+"""Route: a message becomes deliveries, each with a verdict; the same rules for every network and CRM.
+
+Runs inside a transaction that holds the conversation's lock (record, settle). Decisions are collected in an Outbox and written together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import case, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from widget_backend import clock, ids
+from widget_backend.bridge import rules, runtime
+from widget_backend.bridge.ends import Act, Priority, Side
+from widget_backend.bridge.keep import first_of_month
+from widget_backend.bridge.models import Delivery, Lane, Trace
+from widget_backend.bridge.routes import Map, Stop
+from widget_backend.bridge.statuses import Status
+
+RANK = {Priority.PERSON: 0, Priority.LIVE: 1, Priority.MAILING: 2, Priority.HISTORY: 3}
+ALBUM_WAIT = timedelta(seconds=1)
+NEVER_THERE = (Status.FILTERED, Status.DROPPED, Status.DISCARDED, Status.FAILED, Status.EXPIRED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matter:
+    """What is to be routed: an act about one message of one conversation."""
+
+    account_id: UUID
+    channel_id: UUID
+    conversation_id: UUID
+    message_id: UUID
+    origin_id: UUID
+    act: Act
+    direction: str
+    place: str = "direct"
+    text: str = ""
+    version: int = 1
+    is_automatic: bool = False
+    priority: Priority = Priority.LIVE
+    not_before: datetime | None = None
+
+
+class Outbox:
+    """Collects what one transaction decided about deliveries; `flush` writes it in a few statements, whatever its size."""
+
+    def __init__(self, session: Session, map: Map) -> None:
+        self.session = session
+        self.map = map
+        self._waiting: list[tuple[Matter, UUID, dict[str, object]]] = []
+        self._settled: list[dict[str, object]] = []
+        self._traces: list[dict[str, object]] = []
+
+    def message(self, matter: Matter) -> None:
+        """Decide where a new message goes."""
+        channel = self.map.stops.get(matter.channel_id)
+        stops = self.map.others(matter.channel_id, matter.origin_id)
+        for stop in stops:
+            question = rules.Question(
+                direction=matter.direction,
+                place=matter.place,
+                text=matter.text,
+                is_automatic=matter.is_automatic,
+                to_side=stop.side,
+                channel_settings=channel.settings if channel else {},
+                end_settings=stop.settings,
+            )
+            status, trace = rules.judge(question)
+            self._traces += [_trace(matter, stop.id, rule, verdict) for rule, verdict in trace]
+            if status is None:
+                self._queue(matter, stop, Act.NEW.value)
+            else:
+                self._settled.append(_row(matter, stop, Act.NEW.value, status=status, reason=trace[-1][1].why))
+        if not stops:
+            self._traces.append(_trace(matter, None, "routes", rules.Verdict(Status.FILTERED, "no_route")))
+
+    def change(self, matter: Matter) -> None:
+        """Decide where an edit or a deletion goes: to every end that has, or will have, the message itself."""
+        holders = self.session.scalars(
+            select(Delivery.end_id).where(
+                Delivery.message_id == matter.message_id,
+                Delivery.act == Act.NEW.value,
+                Delivery.end_id != matter.origin_id,
+                Delivery.status.not_in(NEVER_THERE),
+            )
+        ).all()
+        for id in holders:
+            if id in self.map.stops:
+                self._queue_once(matter, self.map.stops[id], f"{matter.act.value}:{matter.version}")
+
+    def report(self, matter: Matter, *, status: str, reason: str, delivery_id: UUID) -> None:
+        """Tell the end where a message was written what became of it: a report is itself a delivery."""
+        stop = self.map.stops.get(matter.origin_id)
+        if stop is None or stop.side is not Side.CRM or not stop.capabilities.reports:
+            return
+        if status in stop.capabilities.told:
+            payload = {"status": status, "reason": reason, "delivery": str(delivery_id)}
+            self._queue_once(matter, stop, f"status:{status}:{reason}", payload)
+
+    def read(self, matter: Matter) -> None:
+        """Mark the client's messages as read in his network, where it can."""
+        stop = self.map.stops.get(matter.channel_id)
+        if stop is not None and stop.capabilities.can_mark_read:
+            self._queue_once(matter, stop, Act.READ.value)
+
+    def flush(self) -> bool:
+        """Write everything collected; tell whether anything now waits in a lane."""
+        has_work = bool(self._waiting)
+        if self._waiting:
+            seqs = self._take_places()
+            rows = []
+            for matter, end_id, row in self._waiting:
+                seqs[(end_id, matter.conversation_id)] += 1
+                rows.append({**row, "lane_seq": seqs[(end_id, matter.conversation_id)]})
+            self.session.execute(insert(Delivery), rows)
+        if self._settled:
+            self.session.execute(insert(Delivery).on_conflict_do_nothing(), self._settled)
+        if self._traces:
+            self.session.execute(insert(Trace), self._traces)
+        self._waiting, self._settled, self._traces = [], [], []
+        return has_work
+
+    def _take_places(self) -> dict[tuple[UUID, UUID], int]:
+        """Lengthen the lanes; return the last place taken before ours, by (end, conversation)."""
+        counts: dict[tuple[UUID, UUID], list[Matter]] = {}
+        for matter, end_id, _row in self._waiting:
+            counts.setdefault((end_id, matter.conversation_id), []).append(matter)
+        taken: dict[tuple[UUID, UUID], int] = {}
+        for (end_id, conversation_id), matters in sorted(counts.items()):
+            last = lengthen(self.session, end_id, matters[0], len(matters))
+            taken[(end_id, conversation_id)] = last - len(matters)
+        return taken
+
+    def _queue(self, matter: Matter, stop: Stop, dedupe: str, payload: Mapping[str, str] | None = None) -> None:
+        row = _row(matter, stop, dedupe, status=Status.QUEUED, payload=payload)
+        self._waiting.append((matter, stop.id, row))
+
+    def _queue_once(self, matter: Matter, stop: Stop, dedupe: str, payload: Mapping[str, str] | None = None) -> None:
+        known = select(Delivery.id).where(
+            Delivery.end_id == stop.id, Delivery.message_id == matter.message_id, Delivery.dedupe == dedupe
+        )
+        planned = any(
+            end == stop.id and m.message_id == matter.message_id and row["dedupe"] == dedupe
+            for m, end, row in self._waiting
+        )
+        if not planned and self.session.scalar(known) is None:
+            self._queue(matter, stop, dedupe, payload)
+
+
+def lengthen(session: Session, end_id: UUID, matter: Matter, count: int) -> int:
+    """Take `count` places at the end of a lane, opening it when it is new; return the last place."""
+    rank = RANK[matter.priority]
+    making = insert(Lane).values(
+        end_id=end_id,
+        conversation_id=matter.conversation_id,
+        account_id=matter.account_id,
+        last_seq=count,
+        settled_seq=0,
+        priority=rank,
+        not_before=matter.not_before or func.now(),
+    )
+    is_idle = Lane.settled_seq >= Lane.last_seq
+    changes: dict[str, object] = {
+        "last_seq": Lane.last_seq + count,
+        "due_since": case((is_idle, func.now()), else_=Lane.due_since),
+        "priority": case((is_idle, rank), else_=func.least(Lane.priority, rank)),
+    }
+    if matter.not_before:
+        changes["not_before"] = func.greatest(Lane.not_before, matter.not_before)
+    growing = making.on_conflict_do_update(index_elements=["end_id", "conversation_id"], set_=changes)
+    return int(session.execute(growing.returning(Lane.last_seq)).scalar_one())
+
+
+def _row(
+    matter: Matter,
+    stop: Stop,
+    dedupe: str,
+    *,
+    status: Status,
+    reason: str = "",
+    payload: Mapping[str, str] | None = None,
+) -> dict[str, object]:
+    expires = None
+    if stop.capabilities.expires and matter.act in (Act.NEW, Act.READ):
+        hours = stop.settings.get("expiry_hours")
+        expires = clock.now() + timedelta(hours=int(str(hours)) if hours else runtime.get().config.expiry_hours)
+    return {
+        "id": ids.new_id(),
+        "account_id": matter.account_id,
+        "end_id": stop.id,
+        "conversation_id": matter.conversation_id,
+        "message_id": matter.message_id,
+        "lane_seq": None,
+        "act": matter.act.value,
+        "dedupe": dedupe,
+        "version": matter.version,
+        "status": status.value,
+        "reason": reason,
+        "detail": "",
+        "trigger": "auto",
+        "payload": dict(payload or {}),
+        "expires_at": expires,
+        "settled_at": None if status is Status.QUEUED else clock.now(),
+    }
+
+
+def _trace(matter: Matter, end_id: UUID | None, rule: str, verdict: rules.Verdict) -> dict[str, object]:
+    return {
+        "month": first_of_month(clock.now()),
+        "account_id": matter.account_id,
+        "message_id": matter.message_id,
+        "end_id": end_id,
+        "rule": rule,
+        "verdict": verdict.status.value if verdict.status else "pass",
+        "why": verdict.why,
+    }

@@ -1,0 +1,76 @@
+"""Wake-ups: telling the exchange that there is work. A wake-up carries nothing; the truth is in PostgreSQL, and a lost one costs a sweep.
+
+One wake-up runs and at most one waits: its job id is `wake-<generation>`, the job's first act is to raise the generation, the producer reads it
+after its commit.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import rq
+import structlog
+from redis import RedisError
+
+from widget_backend.bridge import runtime
+
+QUEUE = "exchange"
+GENERATION = "mostik:wake:generation"
+JOB = "jobs.exchange.run"
+JOB_TIMEOUT_S = 180
+COALESCE_S = 0.004
+
+log = structlog.get_logger()
+
+
+class _Waker(threading.Thread):
+    """One thread per process, so that a hook never waits for Valkey and a burst of hooks makes one wake-up."""
+
+    def __init__(self) -> None:
+        super().__init__(name="waker", daemon=True)
+        self.wanted = threading.Event()
+
+    def run(self) -> None:
+        """Wake for ever; a failure is logged, and the sweep finds the work."""
+        while True:
+            self.wanted.wait()
+            self.wanted.clear()
+            try:
+                wake()
+            except RedisError as error:
+                log.warning("wake_failed", error=type(error).__name__)
+            threading.Event().wait(COALESCE_S)
+
+
+_waker: _Waker | None = None
+_lock = threading.Lock()
+
+
+def poke() -> None:
+    """Ask for a wake-up soon, without waiting. Safe after a fork: each process starts its own thread on first use."""
+    global _waker
+    waker = _waker
+    if waker is None or not waker.is_alive():
+        with _lock:
+            if _waker is None or not _waker.is_alive():
+                _waker = _Waker()
+                _waker.start()
+            waker = _waker
+    waker.wanted.set()
+
+
+def wake() -> bool:
+    """Queue a wake-up unless one of this generation waits already. Raises: RedisError."""
+    redis = runtime.get().redis
+    generation = int(redis.get(GENERATION) or 0)
+    job_id = f"wake-{generation}"
+    if redis.exists(f"rq:job:{job_id}"):
+        return False
+    queue = rq.Queue(QUEUE, connection=redis, serializer="json")
+    queue.enqueue_call(JOB, job_id=job_id, timeout=JOB_TIMEOUT_S, result_ttl=0, failure_ttl=0)
+    return True
+
+
+def begin() -> None:
+    """Raise the generation: from now on a new wake-up may be queued. The first act of the job. Raises: RedisError."""
+    runtime.get().redis.incr(GENERATION)

@@ -1,0 +1,171 @@
+"""The one door for every hook: find whose it is, verify the raw bytes, keep them, answer. Nothing is parsed here."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from threading import Lock
+from uuid import UUID
+
+import structlog
+from flask import Blueprint, Response, request
+from sqlalchemy import func, update
+
+from widget_backend import clock, ids, metrics
+from widget_backend.accounts.models import App, SecurityEvent
+from widget_backend.bridge import keep, life, registry, runtime, wake
+from widget_backend.bridge.ends import Hook, Manifest, Owner
+from widget_backend.bridge.errors import NotGenuine
+from widget_backend.bridge.models import EndKey, EndRecord, Gate
+from widget_backend.bridge.tenancy import transaction
+
+blueprint = Blueprint("hooks", __name__)
+log = structlog.get_logger()
+
+OWNER_CACHE_S = 2.0
+OVERLOAD_CHECK_S = 5.0
+RETRY_AFTER_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    door: keep.Door
+    owner: Owner
+    manifest: Manifest
+    at: float
+
+
+_owners: dict[bytes, _Found] = {}
+_overload: tuple[float, bool] = (0.0, False)
+_lock = Lock()
+
+
+@blueprint.route("/hooks/<key>", methods=["POST"], defaults={"name": ""})
+@blueprint.route("/hooks/<key>/<path:name>", methods=["POST"])
+def receive(key: str, name: str) -> Response:
+    """Take one hook.
+
+    Shape: 404 unknown key, 413 body over the manifest's limit, 403 not genuine, 503 with Retry-After when we cannot keep it, else what the
+    adapter's `answer` says - only after the commit.
+    """
+    started = time.perf_counter()
+    found = _find(key)
+    if found is None:
+        return _plain(404, "not found")
+    if _is_overloaded():
+        metrics.hooks.labels(found.manifest.key, "overload").inc()
+        return _plain(503, "overloaded", {"Retry-After": str(RETRY_AFTER_S)})
+    limit = found.manifest.capabilities.body_limit_bytes
+    request.max_content_length = limit
+    if (request.content_length or 0) > limit:
+        return _plain(413, "too large")
+    hook = _hook(name, found.manifest)
+    hooks = registry.hooks(found.manifest.key)
+    try:
+        try:
+            kept = hooks.verify(hook, found.owner)
+        except NotGenuine:
+            found = _find(key, fresh=True) or found  # its secret may have changed a moment ago
+            kept = hooks.verify(hook, found.owner)
+    except NotGenuine as error:
+        _refuse(found, hook, error)
+        return _plain(403, "forbidden")
+    trace_id = ids.new_id().hex
+    if kept.keep:
+        is_new = keep.keep(found.door, hook, kept, trace_id)
+        wake.poke()
+    else:
+        is_new = False
+        found = _find(key, fresh=True) or found  # an answer with content needs the newest facts
+    answer = hooks.answer(hook, found.owner)
+    elapsed = time.perf_counter() - started
+    metrics.hook_seconds.labels(found.manifest.key).observe(elapsed)
+    metrics.hooks.labels(found.manifest.key, "kept" if is_new else "repeated" if kept.keep else "answered").inc()
+    log.info(
+        "hook_kept" if is_new else "hook_repeated" if kept.keep else "hook_answered",
+        trace=trace_id,
+        end=str(found.door.owner_id),
+        account=str(found.door.account_id or ""),
+        adapter=found.manifest.key,
+        duration_ms=round(elapsed * 1000, 1),
+    )
+    return Response(answer.body, answer.status, content_type=answer.content_type)
+
+
+def _hook(name: str, manifest: Manifest) -> Hook:
+    return Hook(
+        body=request.get_data(cache=False, parse_form_data=False),
+        received_at=clock.now(),
+        name=name,
+        query=request.query_string.decode("latin-1"),
+        content_type=request.content_type or "",
+        headers={header: request.headers.get(header, "") for header in manifest.hook_headers},
+        remote_address=request.remote_addr or "",
+    )
+
+
+def _find(key: str, *, fresh: bool = False) -> _Found | None:
+    digest = life.hook_digest(key)
+    cached = _owners.get(digest)
+    if cached is not None and not fresh and time.monotonic() - cached.at < OWNER_CACHE_S:
+        return cached
+    found = _load(digest)
+    with _lock:
+        if found is None:
+            _owners.pop(digest, None)
+        else:
+            _owners[digest] = found
+    return found
+
+
+def _load(digest: bytes) -> _Found | None:
+    with transaction(None) as session:
+        known = session.get(EndKey, digest)
+        app = session.get(App, known.app_id) if known and known.end_id is None and known.app_id else None
+    if known is None or known.kind != "hook":
+        return None
+    manifest = registry.manifest(known.adapter)
+    if app is not None:
+        return _Found(keep.Door(app.id, None, is_app=True), life.app_owner(app), manifest, time.monotonic())
+    if known.account_id is None or known.end_id is None:
+        return None
+    with transaction(known.account_id) as session:
+        row = session.get(EndRecord, known.end_id)
+        if row is None or row.state == "off" or row.deleted_at is not None:
+            return None
+        return _Found(keep.Door(row.id, row.account_id), life.owner_of(row), manifest, time.monotonic())
+
+
+def _refuse(found: _Found, hook: Hook, error: NotGenuine) -> None:
+    """Note the event, without anything of its contents; a known end is asked what we may have missed, since some remotes change their secret."""
+    metrics.hooks.labels(found.manifest.key, "not_genuine").inc()
+    log.warning("hook_not_genuine", end=str(found.door.owner_id), adapter=found.manifest.key, why=error.why)
+    end_id: UUID | None = None if found.door.is_app else found.door.owner_id
+    with transaction(None) as session:
+        session.add(
+            SecurityEvent(
+                end_id=end_id, adapter=found.manifest.key, why=error.why, remote_address=hook.remote_address
+            )
+        )
+        session.execute(
+            update(Gate).where(Gate.end_id == end_id, Gate.pull_at.is_not(None)).values(pull_at=func.now())
+        )
+
+
+def _is_overloaded() -> bool:
+    """Tell whether we could not keep what we accept: too little disk, or an inbox that nobody empties (looked at every few seconds)."""
+    global _overload
+    checked_at, is_over = _overload
+    if time.monotonic() - checked_at < OVERLOAD_CHECK_S:
+        return is_over
+    with _lock:
+        config = runtime.get().config
+        free = shutil.disk_usage(config.var_dir if config.var_dir.exists() else "/").free
+        is_over = free < config.disk_floor_bytes or keep.oldest_waiting_s() > config.inbox_ceiling_s
+        _overload = (time.monotonic(), is_over)
+    return is_over
+
+
+def _plain(status: int, body: str, headers: dict[str, str] | None = None) -> Response:
+    return Response(body, status, headers, content_type="text/plain; charset=utf-8")
