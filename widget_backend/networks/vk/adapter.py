@@ -253,7 +253,8 @@ class _Missed:
         wanted = [one.remote_id() for one in cursor["message_ids"].items()]
         if wanted:
             found = self._client.messages_get_by_id(wanted)
-            return Pulled(raws=tuple(self._raw("message_edit", one) for one in found), cursor={})
+            others = {name: value for name, value in request.cursor.items() if name != "message_ids"}
+            return Pulled(raws=tuple(self._raw("message_edit", one) for one in found), cursor=others)
         last_id, next_id = cursor["last_id"].integer_or(0), cursor["next_id"].integer_or(0)
         is_old = _OlderThan(int(request.since.timestamp()), last_id)
         if next_id:
@@ -303,7 +304,13 @@ class _Missed:
         edition = f":{message['version'].remote_id_or('')}" if kind == "message_edit" else ""
         event_id = f"pull:{kind}:{number}{edition}"
         thing = {"message": told} if kind == "message_new" else told
-        envelope = {"type": kind, "group_id": self._group_id, "event_id": event_id, "v": API_VERSION, "object": thing}
+        envelope = {
+            "type": kind,
+            "group_id": int(self._group_id),
+            "event_id": event_id,
+            "v": API_VERSION,
+            "object": thing,
+        }
         return Raw(event_id=event_id, body=json.dumps(envelope, ensure_ascii=False, separators=(",", ":")).encode())
 
 
@@ -370,4 +377,4 @@ def _quoting(item: Item) -> dict[str, object]:
     if not _is_chat(item.conversation):
         return {"reply_to": item.quote.remote_id}
     peer_id, cmids = int(_peer_id(item.conversation)), [int(item.quote.remote_id)]
-    return {"forward": json.dumps({"peer_id": peer_id, "conversation_message_ids": cmids, "is_reply": 1})}
+    return {"forward": json.dumps({"peer_id": peer_id, "conversation_message_ids": cmids, "is_reply": True})}

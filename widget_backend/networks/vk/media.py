@@ -39,9 +39,10 @@ def attachments_of(message: Reader, page: str) -> tuple[Attachment, ...]:
 def _attachment(item: Reader, page: str) -> Attachment:
     try:
         kind = item["type"].text()
-        return _guarded(_READERS[kind], item[kind], kind, page)
-    except (KeyError, Malformed):
+        thing = item[kind]
+    except Malformed:
         return Attachment(kind=Kind.UNSUPPORTED, link=page)
+    return _guarded(_READERS.get(kind, _unknown), thing, kind, page)
 
 
 def _guarded(read: Callable[[Reader], Attachment], thing: Reader, kind: str, page: str) -> Attachment:
@@ -209,6 +210,10 @@ def _location(thing: Reader) -> Attachment:
         longitude=point["longitude"].number(),
         title=thing["place"]["title"].text_or(""),
     )
+
+
+def _unknown(thing: Reader) -> Attachment:
+    raise Malformed(thing.path, "a known kind of attachment", "another")
 
 
 _READERS: Mapping[str, Callable[[Reader], Attachment]] = {
