@@ -1,7 +1,8 @@
 """Bitrix24 behind the seam: our connector on an open line, messages into its chats, marks of delivery, and what the queue lost.
 
 Ids: towards the portal a part is called by its key (`message.id`, later `connectorMid`), a conversation by its link (`chat.id`); an operator's message
-is "chat:message" in the portal's numbers, and the same text is the external id that we report for it, so that every later event names it.
+is "chat:message" in the portal's numbers, and the same text is the external id that we report for it, so that every later event names it. The echo of
+what we showed as the company's own carries the key in an invisible mark (`format`), and is known by it.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ _ICON = (
     "data:image/svg+xml,%3Csvg%20xmlns%3D%22http%3A%2F%2Fwww.w3.org%2F2000%2Fsvg%22%20viewBox%3D%220%200%2070%2071%22%3E"
     "%3Cpath%20fill%3D%22%23fff%22%20d%3D%22M10%2046c10-22%2040-22%2050%200h-7c-8-14-28-14-36%200zM8%2050h54v6H8z%22%2F%3E%3C%2Fsvg%3E"
 )
+_ARRIVED = frozenset({"sent", "received", "read"})  # one mark for all: what comes first is not always "sent"
 _LOST = frozenset({"failed", "expired", "uncertain", "discarded"})
 
 
@@ -145,7 +147,7 @@ class Bitrix24:
 
     def edit(self, item: Item) -> Outcome:
         """Replace the text of a message we showed. Source: bitrix24.md 3.3 (update.messages)."""
-        entry = connector.message(item, self._end, MarkKind.MESSAGE)
+        entry = connector.message(item, self._end, MarkKind.EDIT)
         entry["message"]["id"] = _first_id(item)
         return self._change("imconnector.update.messages", entry)
 
@@ -154,7 +156,7 @@ class Bitrix24:
         return self._change("imconnector.delete.messages", connector.reference(item, _first_id(item)))
 
     def report(self, batch: Sequence[Item]) -> Sequence[Outcome]:
-        """Mark operators' messages as delivered, or say in the chat why one was not; `read` has no mark in a portal.
+        """Mark operators' messages as delivered, or say in the chat why one was not.
 
         Source: bitrix24.md 3.4.
         """
@@ -164,7 +166,7 @@ class Bitrix24:
         for at, item in enumerate(batch):
             if item.status in _LOST and item.reason_text:
                 notes[at] = connector.note(item, self._end)
-            elif item.status in ("sent", "received"):
+            elif item.status in _ARRIVED:
                 try:
                     marks[at] = connector.delivered(item)
                 except Rejected as error:

@@ -9,7 +9,14 @@ from widget_backend import clock
 from widget_backend.bridge.ends import Conversation, End, Item, OutFile
 from widget_backend.bridge.errors import Rejected
 from widget_backend.bridge.events import Direction, Place
-from widget_backend.crms.bitrix24.format import MarkKind, person_name, quote_for_chat, to_chat, write_mark
+from widget_backend.crms.bitrix24.format import (
+    MarkKind,
+    author_for_chat,
+    person_name,
+    quote_for_chat,
+    to_chat,
+    write_mark,
+)
 
 Entry: TypeAlias = dict[str, dict[str, Any]]
 _CHAT_NAME_LIMIT = 200
@@ -26,8 +33,7 @@ def message(item: Item, end: End, kind: MarkKind) -> Entry:
         said = quote_for_chat(item.quote.text, item.quote.author) + said
     block: dict[str, Any] = {"id": item.key, "date": int(item.sent_at.timestamp())}
     if item.direction is Direction.OUT:
-        if item.author:
-            said = f"[b]{to_chat(item.author)}:[/b]\n{said}"
+        said = author_for_chat(item.author) + said
         block["user_id"] = _speaker(end)
         said += write_mark(kind, item.key, clock.now())
     if said:

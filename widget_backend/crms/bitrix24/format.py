@@ -2,7 +2,7 @@
 
 The mark: a message that we show as the company's own comes back as an operator's message (bitrix24.md 4 "Loop hazard"), and neither the answer to
 our call nor the event carries an id that both know. So its text ends with zero-width characters that hold our key and the moment of the call.
-The moment matters: an operator who copies such a text an hour later writes a message of his own.
+The moment matters: an operator who copies such a text later writes a message of his own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from uuid import UUID
 
-FRESH = timedelta(hours=1)
+FRESH = timedelta(minutes=10)
 _DIGITS = "\u200b\u200c\u200d\u2060"
 _EDGE = "\u2063"
 _MARK_BYTES = 21
@@ -22,6 +22,7 @@ _TRACES = re.compile(f"[{_DIGITS}{_EDGE}]{{6,}}")  # what is left of a mark insi
 
 _OPENING = re.compile(r"\[(?=/?[a-zA-Z*])")
 _SIGNATURE = re.compile(r"\s*\[b\](?P<name>[^\[\]\n]{1,120}):\[/b\]\s*\[br\]\s?", re.IGNORECASE)
+_OUR_AUTHOR = re.compile(r"\[b\][^\[\]\n]{1,120}:\[/b\]\n")
 _DASHED = re.compile(
     r"\s*-{20,}\n(?P<author>[^\n]*?)(?: \[[^\]\n]*\])?\n(?P<text>.*?)\n-{20,}(?:\n|$)(?P<rest>.*)", re.DOTALL
 )
@@ -42,10 +43,11 @@ _NAME_LIMIT = 25
 
 
 class MarkKind(IntEnum):
-    """MESSAGE: a message of the journal. NOTE: our own words to the operator, which nobody else may ever see."""
+    """MESSAGE: a message of the journal, EDIT: its newer text. NOTE: our own words to the operator, which nobody else may ever see."""
 
     MESSAGE = 1
     NOTE = 2
+    EDIT = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +85,11 @@ def quote_for_chat(text: str, author: str) -> str:
     return f"[quote]{head}{to_chat(text)}[/quote]\n"
 
 
+def author_for_chat(author: str) -> str:
+    """Say who of the company wrote elsewhere what stands under an employee's name here. Source: bitrix24.md 9."""
+    return f"[b]{to_chat(' '.join(author.split()))[:100]}:[/b]\n" if author.strip() else ""
+
+
 def write_mark(kind: MarkKind, key: str, at: datetime) -> str:
     """Return the invisible mark for a part key (an UUID) and the moment of the call."""
     packed = bytes((kind,)) + UUID(key).bytes + int(at.timestamp()).to_bytes(4, "big")
@@ -116,6 +123,8 @@ def from_chat(text: str, *, is_signed: bool) -> Plain:
     author = ""
     if is_signed and (signature := _SIGNATURE.match(text)):
         author, text = signature["name"].strip(), text[signature.end() :]
+    if mark and (ours := _OUR_AUTHOR.match(text)):
+        text = text[ours.end() :]
     text = _BREAK.sub("\n", text)
     quoted = quoted_author = ""
     if dashed := _DASHED.match(text):
@@ -153,8 +162,7 @@ def _without_codes(text: str) -> str:
     text = _LINK.sub(_link, text)
     text = _BARE.sub(lambda found: found[2], text)
     text = _ICON.sub(lambda found: (found[1] or "").strip(), text)
-    text = _POINT.sub("\n• ", text)
-    return _WRAPPER.sub("", text)
+    return _POINT.sub("\n• ", _WRAPPER.sub("", text))
 
 
 def _link(found: re.Match[str]) -> str:

@@ -32,7 +32,7 @@ from widget_backend.bridge.events import (
     Quote,
     Unparsed,
 )
-from widget_backend.crms.bitrix24.format import MarkKind, Plain, from_chat
+from widget_backend.crms.bitrix24.format import Mark, MarkKind, Plain, from_chat
 from widget_backend.reading import Malformed, Reader, read_form, read_json
 
 EVENTS_BOUND = (
@@ -189,17 +189,15 @@ def _operator_message(
     author: str,
     user_id: int,
     session: dict[str, str],
-    own_key: str = "",
 ) -> Event:
     moments = (sent_at, context.received_at)  # the portal's clock may be off, and a pull may come hours later
     mark = said.mark if said.mark and any(said.mark.is_fresh(moment) for moment in moments) else None
-    if mark and mark.kind is MarkKind.NOTE:
+    if mark and mark.kind is not MarkKind.MESSAGE:
         return Ignored(kind="own_note")
-    key = mark.key if mark else own_key
-    if not (said.text or attachments or key or said.quoted):
+    if not (said.text or attachments or mark or said.quoted):
         return Unparsed(kind=context.kind, why="a message without text and files")
     return MessageReceived(
-        remote_id=remote_id,
+        remote_id=mark.key if mark else remote_id,  # the portal and we know what we wrote ourselves by our key
         direction=Direction.OUT,
         sent_at=sent_at,
         thread=thread,
@@ -208,7 +206,7 @@ def _operator_message(
         quote=Quote(text=said.quoted, author=said.quoted_author) if said.quoted else None,
         author=author,
         author_id=str(user_id) if user_id > 0 else "",
-        own_key=key,
+        own_key=mark.key if mark else "",
         is_automatic=user_id <= 0,
         session=session,
     )
@@ -217,7 +215,7 @@ def _operator_message(
 def _edited(item: Reader, context: _Context) -> Event:
     text = item["message"]["text"].text_or("")
     said = from_chat(text, is_signed=True)
-    if said.mark and said.mark.kind is MarkKind.NOTE:
+    if said.mark and (said.mark.kind is MarkKind.NOTE or _is_echo_of_edit(said.mark, context)):
         return Ignored(kind="own_note")
     return MessageEdited(
         remote_id=_known_id(item),
@@ -226,6 +224,10 @@ def _edited(item: Reader, context: _Context) -> Event:
         thread=item["chat"]["id"].remote_id(),
         revision=f"{int(context.at.timestamp())}-{hashlib.sha256(text.encode()).hexdigest()[:12]}",
     )
+
+
+def _is_echo_of_edit(mark: Mark, context: _Context) -> bool:
+    return mark.kind is MarkKind.EDIT and (mark.is_fresh(context.at) or mark.is_fresh(context.received_at))
 
 
 def _deleted(item: Reader, context: _Context) -> Event:
@@ -313,7 +315,6 @@ def _pulled_messages(body: Reader, context: _Context) -> list[Event]:
             author=said.author or item["author"].text_or(""),
             user_id=user_id,
             session={"chat_id": chat_id},
-            own_key=item["own_key"].text_or(""),
         )
 
     return context.each(body["messages"], one)
