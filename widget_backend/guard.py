@@ -68,8 +68,8 @@ class Guard:
         self._entries = tuple(_Entry.parse(entry) for entry in private_hosts)
         self._resolve = resolve or _resolve
 
-    def check_url(self, url: str) -> None:
-        """Refuse a URL that is wrong by its form alone.
+    def check_url(self, url: str) -> str:
+        """Refuse a URL that is wrong by its form alone; return its host.
 
         Raises: Unsafe (`scheme`, `userinfo`, `host`, `port`, `url`).
         """
@@ -88,6 +88,7 @@ class Guard:
             raise Unsafe("host")
         if port == 0:
             raise Unsafe("port")
+        return host
 
     def addresses(self, host: str, port: int, *, timeout_s: float) -> list[Address]:
         """Resolve a host once and return the addresses that may be connected to, in the resolver's order.

@@ -51,7 +51,7 @@ class OutsideError(MostikError):
 
 
 class NotSent(OutsideError):
-    """The request surely did not leave: `dns_failed`, `connect_failed`, `connect_timeout`, `tls_failed`, `deadline`."""
+    """The request surely did not leave: `prepare_failed`, `dns_failed`, `connect_failed`, `connect_timeout`, `tls_failed`, `deadline`."""
 
 
 class MaybeSent(OutsideError):
@@ -317,10 +317,15 @@ class Session:
                 done(0)
             if hop == redirects:
                 raise Unsafe("redirects")
-            self._redirect(sent, urljoin(str(sent.url), target))
+            self._redirect(sent, target)
 
-    def _redirect(self, sent: requests.Request, url: str) -> None:
-        before, after = urlsplit(str(sent.url)), urlsplit(url)
+    def _redirect(self, sent: requests.Request, target: str) -> None:
+        try:
+            # Headers come as Latin-1; what servers write there beyond ASCII is UTF-8.
+            url = urljoin(str(sent.url), target.encode("latin-1", "replace").decode("utf-8", "replace"))
+            before, after = urlsplit(str(sent.url)), urlsplit(url)
+        except ValueError:
+            raise Unsafe("url") from None
         if before.scheme == "https" and after.scheme != "https":
             raise Unsafe("scheme")
         if (before.scheme, before.netloc) != (after.scheme, after.netloc):
@@ -332,16 +337,16 @@ class Session:
     @contextmanager
     def _open(self, sent: requests.Request, state: wire.Call, call: str) -> Iterator[tuple[requests.Response, Any]]:
         """Make one hop: translate what goes wrong, close what is not read to its end, log and count."""
-        outcome, count, status, path = "failed", 0, 0, call or _shown_path(str(sent.url))
+        outcome, count, status, path = "failed", 0, 0, call
 
         def done(bytes_count: int) -> None:
             nonlocal count
             count = bytes_count
 
-        state.begin(urlsplit(str(sent.url)).hostname or "")
         response: requests.Response | None = None
         try:
-            self._guard.check_url(str(sent.url))
+            state.begin(self._guard.check_url(str(sent.url)))
+            path = call or _shown_path(str(sent.url))
             with _translating(state):
                 response = self._transport.exchange(sent, state)
             status, outcome = response.status_code, f"{response.status_code // 100}xx"

@@ -19,6 +19,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.connection import is_connection_dropped
 
 from widget_backend import clock
+from widget_backend.bridge.errors import Unsafe
 from widget_backend.guard import Address, Guard
 
 _POOLS = 32
@@ -36,7 +37,7 @@ class Call:
     until: float
     before_first_byte: Callable[[], None] | None = None
     host: str = ""
-    stage: str = "connect"
+    stage: str = "prepare"
     trouble: str = ""
     is_sent: bool = False
     is_answered: bool = False
@@ -46,7 +47,7 @@ class Call:
 
     def begin(self, host: str) -> None:
         """Start a hop."""
-        self.host, self.stage, self.trouble = host, "connect", ""
+        self.host, self.stage, self.trouble = host, "prepare", ""
         self.is_sent = self.is_answered = self.is_fresh = False
         _active.call = self
 
@@ -75,7 +76,12 @@ class Transport:
 
     def exchange(self, sent: requests.Request, call: Call) -> requests.Response:
         """Send a request and return its answer with the body unread. Nothing is repeated."""
-        response = self._adapter.send(sent.prepare(), stream=True, timeout=(call.connect_s, call.read_s))
+        try:
+            prepared = sent.prepare()
+        except requests.exceptions.InvalidURL:
+            raise Unsafe("url") from None
+        call.stage = "connect"
+        response = self._adapter.send(prepared, stream=True, timeout=(call.connect_s, call.read_s))
         call.is_answered = True
         return response
 

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import redis as redis_client
@@ -181,6 +182,22 @@ def test_lost_state_starts_empty(valkey: redis_client.Redis, limit: Limit) -> No
 def test_a_restart_that_kept_its_data_starts_empty_too(valkey: redis_client.Redis) -> None:
     valkey.script_flush()
     assert took(valkey, Limit.bucket("b", 5, 10), priority=Priority.PERSON) == 0
+
+
+def test_a_server_killed_and_started_again_on_its_data_gives_no_burst(tmp_path: Path) -> None:
+    limit = Limit.bucket("b", 1, 10)
+    for turn in range(2):
+        server = ValkeyServer(data_dir=tmp_path, persist=True, config={"appendonly": "yes", "appendfsync": "always"})
+        server.start()
+        with redis_client.Redis(port=server.port) as client:
+            assert took(client, limit, priority=Priority.PERSON, tries=20) == 0
+            assert client.exists("mostik:limits:born")
+            if not turn:
+                client.set("mostik:limits:born", LONG_AGO)
+                assert took(client, limit, priority=Priority.PERSON, tries=20) == limit.capacity
+            server._process.kill()
+            server._process.wait()
+            server.stop()
 
 
 def test_a_clock_that_goes_back_gives_no_burst_and_blocks_nobody_for_long(valkey: redis_client.Redis) -> None:

@@ -422,6 +422,35 @@ def test_each_hop_of_a_redirect_is_checked() -> None:
         assert inner.connections == 0
 
 
+@pytest.mark.parametrize("target", ["http://[", "javascript:alert(1)", "http://*.a/", "file:///etc/passwd"])
+def test_a_redirect_to_nonsense_is_unsafe(target: str) -> None:
+    with peer(says(answer(status="302 Found", Location=target))) as remote:
+        with pytest.raises(Unsafe):
+            get(remote.url, redirects=5)
+        assert len(remote.requests) == 1
+
+
+def test_a_redirect_to_a_name_in_cyrillic_letters_is_followed() -> None:
+    moved = "HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: /ф\r\n\r\n".encode()
+    turns = iter([moved, OK])
+    with peer(lambda sock, request: says(next(turns))(sock, request)) as remote:
+        assert get(remote.url, redirects=1).ok
+        assert remote.requests[1].startswith(b"GET /%D1%84 ")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[", "", "x", "http://*.example/", "http://a..example/", "http://" + "a" * 300 + ".org/"]
+)
+def test_nonsense_is_no_address(url: str) -> None:
+    with pytest.raises((Unsafe, NotSent)):
+        get(url)
+
+
+def test_a_header_that_cannot_be_sent_is_not_sent() -> None:
+    with peer(says(OK)) as remote:
+        assert failure(NotSent, lambda: get(remote.url, headers={"X": "a\r\nY: b"})) == "prepare_failed"
+
+
 def test_redirects_are_followed_at_most_so_often_and_secrets_stay_at_home() -> None:
     with peer(says(OK)) as other, peer(says(answer(status="302 Found", Location=f"{other.url}/file"))) as first:
         assert get(first.url, redirects=1, headers={"Authorization": "Bearer t", "X-A": "1"}).body == b"ok"
