@@ -8,7 +8,7 @@ const KINDS = { photo: "Фото", video: "Видео", audio: "Аудио", lin
   audio_message: "Голосовое сообщение", voice: "Голосовое сообщение", sticker: "Стикер", graffiti: "Граффити" };
 
 let open = readHash(), state = { networks: {} }, seen = "", action = null, pickKind = "doc", drawn = "";
-let poll = new AbortController();
+let poll = new AbortController(), typingEnds = 0;
 
 function readHash() {
   const [network, chat] = decodeURIComponent(location.hash.slice(1)).split("/");
@@ -82,7 +82,8 @@ function attachment(one) {
   if (["audio_message", "voice"].includes(one.type)) return make("audio", { src: one.url, controls: "", preload: "none" });
   const label = make("span", {}, one.name || KINDS[one.type] || one.type,
     make("small", {}, one.size ? size(one.size) : KINDS[one.type] ?? one.type));
-  const mark = make("i", {}, (one.name?.match(/\.(\w{1,4})$/)?.[1] ?? "•").slice(0, 4));
+  const ending = one.type === "doc" ? one.name?.match(/\.(\w{1,4})$/)?.[1] : "";
+  const mark = make("i", {}, ending || (one.type === "geo" ? "⌖" : "•"));
   return make(one.url ? "a" : "div", { class: "file", href: one.url || null, target: one.url ? "_blank" : null }, mark, label);
 }
 
@@ -95,12 +96,13 @@ function bubble(one) {
   const buttons = one.buttons?.length
     ? make("div", { class: "buttons" }, ...one.buttons.map((label) => make("button", { type: "button", onclick: () => say({ text: label }) }, label)))
     : null;
-  return make("article", { class: one.is_mine ? "bubble mine" : "bubble", "data-id": one.id },
+  return make("article", { class: one.is_mine ? "bubble mine" : "bubble", "data-id": one.id, tabindex: "0" },
+    make("div", { class: "deeds" }, ...tools),
     one.quote ? make("div", { class: "quote" }, one.quote.text || "…") : null,
     ...(one.forwarded ?? []).map((quote) => make("div", { class: "quote" }, `↪ ${quote.text || "…"}`)),
     ...one.attachments.map(attachment),
     one.text ? make("div", { class: "text" }, one.text) : null, buttons,
-    make("footer", {}, ...tools, one.is_edited ? make("span", {}, "изменено") : null, make("time", {}, clock(one.at)),
+    make("footer", {}, one.is_edited ? make("span", {}, "изменено") : null, make("time", {}, clock(one.at)),
       one.is_mine ? make("span", { class: one.is_read ? "ticks read" : "ticks", title: one.is_read ? "прочитано" : "отправлено" },
         one.is_read ? "✓✓" : "✓") : null));
 }
@@ -111,7 +113,7 @@ function drawFeed() {
   phone.dataset.view = chat ? "chat" : "list";
   if (!chat) return;
   document.documentElement.style.setProperty("--accent", network.color);
-  face(chat, $("#avatar"));
+  face({ who: chat.account_name }, $("#avatar"));
   $("#title strong").textContent = chat.account_name;
   $("#title small").textContent = network.is_typing ? "печатает…" : `${network.title} · телефон: ${chat.who}`;
   const signature = JSON.stringify([open, network.messages]);
@@ -242,6 +244,8 @@ async function load(wait = false) {
   drawAccounts();
   drawChats();
   drawFeed();
+  clearTimeout(typingEnds);
+  if (open && state.networks[open.network]?.is_typing) typingEnds = setTimeout(refresh, 3000);
 }
 
 function refresh() { drawn = ""; seen = ""; poll.abort(); }

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import mimetypes
+import re
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 PHOTO_BYTES = 50 * 1024 * 1024
 DOC_BYTES = 200 * 1024 * 1024
 UPLOAD_LIVES_S = 3600.0
+# Documented are `photo` and `file`; vk_api sends file0, which VK takes too.
+PHOTO_FIELD = re.compile(r"^(photo|file\d+)$")
+DOC_FIELD = re.compile(r"^file\d*$")
 DOC_TYPES = {
     "txt": 1,
     "pdf": 1,
@@ -132,7 +136,8 @@ class MediaRoom:
         if upload is None or self._peer.now() > upload.until or request.content_type != "multipart/form-data":
             return json_answer({"error": "no_file", "error_descr": "upload address is wrong or expired"})
         form = await request.post()
-        field = form.get("photo" if upload.kind == "photo" else "file")
+        wanted = PHOTO_FIELD if upload.kind == "photo" else DOC_FIELD
+        field = next((value for name, value in form.items() if wanted.match(name)), None)
         content = field.file.read() if isinstance(field, web.FileField) else b""
         name = field.filename if isinstance(field, web.FileField) else ""
         self._peer.ledger.add("upload", account=str(upload.group_id), media=upload.kind, name=name, size=len(content))

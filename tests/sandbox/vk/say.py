@@ -200,7 +200,10 @@ class Say:
         images = [{"url": picture, "width": size, "height": size} for size in STICKER_SIZES]
         sticker = {"inner_type": "base_sticker_new", "sticker_id": 9012, "product_id": 279}
         price = {"amount": "50000", "currency": {"id": 643, "name": "RUB", "title": "RUB"}, "text": "500 ₽"}
-        shop = {"availability": 0, "category": {"inner_type": "market_market_category", "id": 1, "name": "Посуда"}}
+        shop = {
+            "availability": 0,
+            "category": {"inner_type": "market_market_category_nested", "id": 1, "name": "Посуда"},
+        }
         link = {"url": wanted.get("url", "https://example.com/"), "title": wanted.get("title", "Пример")}
         answers = [{"id": 1, "text": "да", "votes": 0, "rate": 0}, {"id": 2, "text": "нет", "votes": 0, "rate": 0}]
         duration = {"duration": int(wanted.get("seconds", 12))}
