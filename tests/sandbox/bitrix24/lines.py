@@ -64,6 +64,7 @@ def add(portal: Portal, fields: Mapping[str, object], *, creator: int) -> int:
     line["QUEUE"] = _queue(portal, fields["QUEUE"]) if fields.get("QUEUE") else [creator]
     portal.lines[line_id] = line
     _apply(line, fields)
+    _downgrade(portal, line)
     return line_id
 
 
@@ -76,6 +77,7 @@ def update(portal: Portal, line_id: int, fields: Mapping[str, object], *, editor
             raise RestError(400, "ERROR_ARGUMENT", "Queue is empty", argument="QUEUE")
         line["QUEUE"] = queue
     _apply(line, fields)
+    _downgrade(portal, line)
     line["MODIFY_USER_ID"] = editor
 
 
@@ -120,6 +122,12 @@ def _apply(line: dict[str, object], fields: Mapping[str, object]) -> None:
             line[key] = php.text(value) if _CLOCK.fullmatch(php.text(value)) else CLOCKS[key]
         elif key in ("WORKTIME_DAYOFF", "DEFAULT_OPERATOR_DATA"):
             line[key] = value
+
+
+def _downgrade(portal: Portal, line: dict[str, object]) -> None:
+    if portal.options.is_plan_small:
+        line |= {"VOTE_MESSAGE": "N", "WORKTIME_ENABLE": "N"}
+        line["QUEUE_TYPE"] = "evenly" if line["QUEUE_TYPE"] == "all" else line["QUEUE_TYPE"]
 
 
 def _queue(portal: Portal, value: object) -> list[int]:

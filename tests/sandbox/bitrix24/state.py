@@ -228,6 +228,7 @@ class Options:
     echo: bool = True  # injected manager messages come back as OnImConnectorMessageAdd
     strict_refresh: bool = True  # the old refresh token dies at the refresh
     plan: str = "standard"  # standard: 50 and 2/s; enterprise: 250 and 5/s; box: no limit
+    is_plan_small: bool = False  # the plan forbids "all at once" queues, votes and working time (section 11, 24)
     protocol: str = "0"
     operation_limit_s: float = 480.0
     operation_cost_s: dict[str, float] = field(default_factory=dict)  # simulated seconds of one call, by method

@@ -11,6 +11,13 @@ from tests.sandbox.bitrix24 import events, lines
 from tests.sandbox.bitrix24.cloud import Cloud
 from tests.sandbox.bitrix24.state import Chat, Connector, File, Message, Portal, Session
 
+OPEN_LINE_EVENTS = {
+    "message": "OnOpenLineMessageAdd",
+    "system": "OnOpenLineMessageAdd",
+    "edit": "OnOpenLineMessageUpdate",
+    "delete": "OnOpenLineMessageDelete",
+}
+
 
 class Refused(Exception):
     """The portal's own refusal to the operator, shown in the chat."""
@@ -86,19 +93,18 @@ def finish(cloud: Cloud, portal: Portal, chat: Chat, *, operator_id: int) -> Non
 
 def _dialog_event(cloud: Cloud, portal: Portal, chat: Chat, session: Session, *, user_id: int = 0) -> None:
     name = "Finish" if session.is_closed else "Start"
-    connector = {
-        "connector_id": chat.connector,
-        "line_id": chat.line,
-        "chat_id": chat.external_id,
-        "user_id": chat.user_id,
-    }
     told = {
         "id": session.id,
         "closed": "Y" if session.is_closed else "N",
         "parent_id": session.parent_id,
         "close_term": portal.lines[chat.line]["FULL_CLOSE_TIME"] if chat.line in portal.lines else 0,
     }
-    one = {"connector": connector, "session": told, "chat": {"id": chat.external_id}, "user": {"id": chat.user_id}}
+    one = {
+        "connector": _connector_of(chat),
+        "session": told,
+        "chat": {"id": chat.external_id},
+        "user": {"id": chat.user_id},
+    }
     data = {"CONNECTOR": chat.connector, "LINE": chat.line, "DATA": [one]}
     _tell_owner(cloud, portal, chat, f"OnImConnectorDialog{name}", data, user_id)
     _tell_owner(cloud, portal, chat, f"OnSession{name}", {"DATA": [one]}, user_id)
@@ -137,6 +143,32 @@ def record_message(cloud: Cloud, portal: Portal, chat: Chat, message: Message, k
         session_id=str(message.session_id),
         remote_date=message.remote_date,
     )
+    if kind in OPEN_LINE_EVENTS:
+        _open_line_event(cloud, portal, chat, message, OPEN_LINE_EVENTS[kind])
+
+
+def _open_line_event(cloud: Cloud, portal: Portal, chat: Chat, message: Message, name: str) -> None:
+    """Tell the connector's owner what the chat shows, whoever wrote it (bitrix24.md 4, OnOpenLine*)."""
+    told = {
+        "id": message.id,
+        "date": int(message.at),
+        "text": message.text,
+        "files": [shown_file(portal, file) for file in message.files],
+        "system": "Y" if message.who == "system" else "N",
+        "user_id": message.author_id,
+    }
+    one = {"connector": _connector_of(chat), "chat": {"id": chat.external_id}, "message": told, "extra": {}}
+    user_id = message.author_id if message.who == "operator" else 0
+    _tell_owner(cloud, portal, chat, name, {"DATA": [one]}, user_id)
+
+
+def _connector_of(chat: Chat) -> dict[str, object]:
+    return {
+        "connector_id": chat.connector,
+        "line_id": chat.line,
+        "chat_id": chat.external_id,
+        "user_id": chat.user_id,
+    }
 
 
 def system_message(cloud: Cloud, portal: Portal, chat: Chat, text: str) -> None:

@@ -212,6 +212,11 @@ def test_line_settings_are_read_as_text_and_unknown_fields_are_refused() -> None
             limited = {"PARAMS": {"limit": 1, "offset": 1}, "OPTIONS": {"QUEUE": "Y"}}
             assert [one["QUEUE"] for one in await probe.result("imopenlines.config.list.get", limited)] == [["27"]]
             assert (await probe.call("imopenlines.config.update", {"PARAMS": {}}))[1]["error"] == "CONFIG_ID_EMPTY"
+            await probe.control("options", {"is_plan_small": True})
+            changed = {"PARAMS": {"QUEUE_TYPE": "all", "VOTE_MESSAGE": "Y"}, "CONFIG_ID": line}
+            assert await probe.result("imopenlines.config.update", changed) is True
+            read = await probe.result("imopenlines.config.get", {"CONFIG_ID": line})
+            assert (read["QUEUE_TYPE"], read["VOTE_MESSAGE"]) == ("evenly", "N")
             await _line_is_deleted(probe, line)
 
     asyncio.run(scene())

@@ -381,6 +381,23 @@ def test_history_shows_external_ids_of_both_sides() -> None:
     asyncio.run(scene())
 
 
+def test_open_line_events_show_what_both_sides_wrote() -> None:
+    async def scene() -> None:
+        async with probing() as probe:
+            await probe.connect()
+            for name in ("Add", "Update"):
+                await probe.result("event.bind", {"event": f"OnOpenLineMessage{name}", "handler": f"{probe.door}/ev"})
+            await probe.send()
+            said = await probe.control("say", {"user": "79", "text": "ответ"})
+            seen = [event["data"]["DATA"][0]["message"] for event in await probe.events("ONOPENLINEMESSAGEADD", 3)]
+            assert [(one["text"], one["system"]) for one in seen[1:]] == [("Привет", "N"), ("ответ", "N")]
+            assert seen[0]["system"] == "Y"
+            await probe.control("say", {"edit": said["id"], "text": "другой"})
+            await probe.events("ONOPENLINEMESSAGEUPDATE")
+
+    asyncio.run(scene())
+
+
 def test_events_are_sent_once_and_never_repeated() -> None:
     async def scene() -> None:
         async with probing() as probe:

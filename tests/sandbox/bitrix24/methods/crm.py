@@ -10,6 +10,7 @@ from tests.sandbox.bitrix24.methods.table import Call, method, page
 from tests.sandbox.bitrix24.state import Chat
 
 KINDS = {"lead": clients.LEAD, "deal": clients.DEAL, "contact": clients.CONTACT, "company": clients.COMPANY}
+SOURCES = {"CALL": "Звонок", "EMAIL": "Электронная почта", "WEB": "Веб-сайт", "OTHER": "Другое"}
 FINDBYCOMM_MAX = 20
 _PREFIXES = "><=!%@"
 
@@ -91,6 +92,18 @@ def find_by_comm(call: Call) -> object:
         if ids := [number for number, entity in rows if set(values) & set(_multi(entity, field))]:
             found[name] = ids
     return found or []
+
+
+@method("crm.status.list", scope="crm")
+def status_list(call: Call) -> object:
+    """List the entries of a reference book; only the sources are known."""
+    wanted = {key.upper(): php.text(value) for key, value in php.mapping(call.get("FILTER")).items()}
+    rows: list[object] = [
+        {"ID": str(number), "ENTITY_ID": "SOURCE", "STATUS_ID": code, "NAME": name}
+        for number, (code, name) in enumerate(SOURCES.items(), 1)
+        if wanted.get("ENTITY_ID", "SOURCE") == "SOURCE"
+    ]
+    return page(call, rows)
 
 
 def _kind_of(call: Call) -> int:
