@@ -47,12 +47,14 @@ def keep_file(portal: Portal, name: str, mime: str, content: bytes) -> File:
 
 
 def open_chat(portal: Portal, connector: Connector, line: int, *, external_id: str, user_id: int, name: str) -> Chat:
-    """Find the chat of a USER_CODE or make it; the queue's operators are its members."""
+    """Find the chat of a USER_CODE or make it; its members are the whole queue, or the next of it (QUEUE_TYPE)."""
     if known := portal.chat_by_code.get(f"{connector.id}|{line}|{external_id}|{user_id}"):
         return known
     title = f"{name or 'Гость'} - {portal.lines[line]['LINE_NAME']}"
     chat = Chat(portal.new_id("chat", 1763), connector.id, line, external_id, user_id, title)
-    chat.members = set(lines.queue(portal, line))
+    queue = lines.queue(portal, line)
+    is_for_all = portal.lines[line]["QUEUE_TYPE"] == "all" or not queue
+    chat.members = set(queue if is_for_all else [queue[chat.id % len(queue)]])
     portal.chats[chat.id] = portal.chat_by_code[chat.user_code] = chat
     return chat
 
