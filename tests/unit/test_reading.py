@@ -64,10 +64,10 @@ def test_a_reader_raises_nothing_but_malformed(value: Any, path: list[Any]) -> N
 
 @given(st.text(min_size=12), st.sampled_from(["integer", "flag", "items", "fields"]))
 def test_an_error_never_holds_the_value(value: str, read: str) -> None:
-    try:
-        getattr(Reader({"field": value})["field"], read)()
-    except Malformed as error:
-        assert value not in str(error) and value not in repr(error)
+    hidden = f"s3-{value}"
+    with pytest.raises(Malformed) as error:
+        getattr(Reader({"field": hidden})["field"], read)()
+    assert hidden not in str(error.value) and hidden not in repr(error.value)
 
 
 def test_leaves_are_read_with_their_types() -> None:
@@ -151,8 +151,7 @@ def test_texts_come_out_storable() -> None:
 
 @given(st.dictionaries(NAMES, TEXTS, max_size=6))
 def test_a_flat_form_comes_back_as_it_went(form: dict[str, str]) -> None:
-    expected = {name: value for name, value in form.items()}
-    assert reading.load_form(urlencode(form).encode()) == expected
+    assert reading.load_form(urlencode(form).encode()) == form
 
 
 @given(st.dictionaries(NAMES, st.dictionaries(NAMES, st.lists(TEXTS, min_size=1, max_size=3), min_size=1), max_size=3))
