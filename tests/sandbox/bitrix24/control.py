@@ -12,6 +12,7 @@ POST /_sandbox/frame           {account, app?, placement?, connector?, line?, us
 POST /_sandbox/open            as frame, and makes the POST itself -> {status, trouble, text}
 POST /_sandbox/code            {account, app}: a one-time code   POST /_sandbox/options {account, ...}: switches
 POST /_sandbox/disconnect      {account, connector, line}: an administrator disconnects the connector
+POST /_sandbox/line            {account, line?, params}: make or change an open line as its administrator -> {"line"}
 POST /_sandbox/rename          {account}: the portal moves to another address
 """
 
@@ -26,7 +27,7 @@ from typing import Any
 import aiohttp
 
 from tests.sandbox import samples
-from tests.sandbox.bitrix24 import events, install, php, talk
+from tests.sandbox.bitrix24 import events, install, lines, php, talk
 from tests.sandbox.bitrix24.cloud import Cloud
 from tests.sandbox.bitrix24.state import App, Chat, File, Message, Options, Portal
 from tests.sandbox.frame import BadControl
@@ -46,6 +47,7 @@ def actions(cloud: Cloud) -> dict[str, Callable[[Json], Awaitable[Json]]]:
         code,
         disconnect,
         frame,
+        line,
         open_frame,
         options,
         rename,
@@ -220,6 +222,17 @@ async def disconnect(cloud: Cloud, body: Json) -> Json:
     cloud.record("disconnected", portal, id=connector_id, line=line)
     events.emit_to_owner(cloud, portal, owner, "OnImConnectorStatusDelete", data, user_id=portal.admin.id)
     return {"ok": True}
+
+
+async def line(cloud: Cloud, body: Json) -> Json:
+    """Make an open line, or change one; params are those of imopenlines.config.add."""
+    portal, number = _portal(cloud, body), int(body.get("line", 0))
+    if not number:
+        return {"line": lines.add(portal, body.get("params", {}), creator=portal.admin.id)}
+    if number not in portal.lines:
+        raise BadControl(f"no line {number}")
+    lines.update(portal, number, body.get("params", {}), editor=portal.admin.id)
+    return {"line": number}
 
 
 async def rename(cloud: Cloud, body: Json) -> Json:

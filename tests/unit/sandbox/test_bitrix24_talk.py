@@ -112,6 +112,24 @@ def test_client_message_makes_user_chat_session_and_lead() -> None:
     asyncio.run(scene())
 
 
+def test_chat_belongs_to_the_whole_queue_or_to_the_next_of_it() -> None:
+    async def scene() -> None:
+        async with probing() as probe:
+            await probe.connect()
+            first = await probe.send()
+            await probe.control("line", {"line": 1, "params": {"QUEUE_TYPE": "evenly"}})
+            second = await probe.send(user="80")
+            chats = [{"CHAT_ID": item["session"]["CHAT_ID"]} for item in (first, second)]
+            members = [(await probe.result("imopenlines.dialog.get", chat))["manager_list"] for chat in chats]
+            assert members[0] == [27, 103] and len(members[1]) == 1
+            await probe.control("line", {"line": 1, "params": {"ACTIVE": "N"}})
+            item = {"user": {"id": "1"}, "message": {"id": "1", "text": "x"}, "chat": {"id": "1"}}
+            params = {"CONNECTOR": "acme_vk", "LINE": 1, "MESSAGES": [item]}
+            assert (await probe.call("imconnector.send.messages", params))[1]["error"] == "NOT_ACTIVE_LINE"
+
+    asyncio.run(scene())
+
+
 def test_group_mode_keys_by_chat_and_makes_no_lead() -> None:
     async def scene() -> None:
         async with probing() as probe:
