@@ -92,7 +92,8 @@ def page(cloud: Cloud, portal: Portal, client_id: str, *, user_id: int = 0) -> F
     if not install.installed and not user.is_admin:
         raise Impossible("Приложение установлено не полностью. Обратитесь к администратору.")
     app = install.app
-    url = app.app_url if install.installed else app.install_url or app.app_url
+    first, second = (app.app_url, app.install_url) if install.installed else (app.install_url, app.app_url)
+    url = first or second
     if not url:
         raise Impossible("У приложения нет интерфейса.")
     return form(cloud, portal, install, url, user_id=user.id)
