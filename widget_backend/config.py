@@ -346,6 +346,11 @@ def var_dir(environ: Mapping[str, str] | None = None) -> Path:
     return _folder((os.environ if environ is None else environ).get(VAR_DIR_NAME) or "var")
 
 
+def postgres_user(environ: Mapping[str, str] | None = None) -> str:
+    """Say which system user runs the embedded PostgreSQL for root, before there is a usable Config."""
+    return (os.environ if environ is None else environ).get("MOSTIK_POSTGRES_USER") or "nobody"
+
+
 def _own_values(given: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
     var = var_dir(given)
     made = local_secrets.read(var, with_database="DATABASE_URL" not in given, with_queue="REDIS_URL" not in given)
@@ -368,7 +373,9 @@ def _adapter_values(given: Mapping[str, str], problems: list[str]) -> dict[tuple
         name = env_name(manifest.key, setting.name)
         raw = given.get(name, setting.default)
         read = _KINDS[setting.kind]
-        values[(manifest.key, setting.name)] = _read(name, raw, read, problems) if raw else raw
+        values[(manifest.key, setting.name)] = (
+            _read(name, raw, read, problems) if raw or setting.kind == "list" else raw
+        )
     return values
 
 

@@ -168,7 +168,7 @@ def postgres_data(var: Path, user: str) -> Path:
     """
     plain = var / "postgres"
     var.mkdir(parents=True, exist_ok=True)
-    if os.geteuid() != 0 or plain.is_dir() and not plain.is_symlink() or _reachable(var.resolve()):
+    if os.geteuid() != 0 or (plain.is_dir() and not plain.is_symlink()) or _reachable(var.resolve()):
         return plain
     outside = _STATE_DIR / sha256(str(var.resolve()).encode()).hexdigest()[:16] / "postgres"
     if not plain.is_symlink():

@@ -1,0 +1,166 @@
+"""The console command `mostik`."""
+
+import json
+import secrets
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from widget_backend import config as settings
+from widget_backend import create_app, doctor, local_secrets, settings_page
+from widget_backend import run as running
+from widget_backend.accounts.signup import create_account
+from widget_backend.config import Config, ConfigError
+from widget_backend.database import migrate_schema
+from widget_backend.demo import DemoError
+from widget_backend.engines import EngineError
+from widget_backend.rotation import RotationError, reseal, rotate
+from widget_backend.supervision import ROOT, SupervisionError
+
+EXPECTED = (ConfigError, DemoError, EngineError, RotationError, SupervisionError, running.RunError)
+
+
+def explained(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Let errors that say their own cure end a command with that text instead of a traceback."""
+
+    @wraps(command)
+    def explained_command(*arguments: Any, **options: Any) -> Any:
+        try:
+            return command(*arguments, **options)
+        except EXPECTED as error:
+            raise click.ClickException(str(error)) from error
+
+    return explained_command
+
+
+@click.group()
+def main() -> None:
+    """Mostik: a bridge between messaging networks and CRMs."""
+
+
+@main.command()
+@click.option("--after-restore", is_flag=True, help="After a restore from backup: send nothing again by itself.")
+@explained
+def run(after_restore: bool) -> None:
+    """Start the server and keep it running until Ctrl-C or `mostik stop`."""
+    running.run(lambda started: click.echo(f"Mostik is running: {started.web}"), after_restore=after_restore)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON when everything answers.")
+@explained
+def demo(as_json: bool) -> None:
+    """Start the server beside a simulated outside world."""
+    running.run(_print_json if as_json else _print_guide, with_demo=True)
+
+
+@main.command()
+@explained
+def stop() -> None:
+    """Stop the server of this folder; nothing of it is left running."""
+    click.echo("stopped" if running.stop(settings.var_dir()) else "nothing was running")
+
+
+@main.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@explained
+def examine(as_json: bool) -> None:
+    """Check everything a self-hoster can get wrong, and say the cure."""
+    findings = doctor.examine(Config.from_env())
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings]))
+    else:
+        for finding in findings:
+            click.echo(f"{finding.state:<8} {finding.check:<15} {finding.seen}")
+            if finding.cure:
+                click.echo(f"{'':<24} -> {finding.cure}")
+    sys.exit(any(finding.state == doctor.State.BAD for finding in findings))
+
+
+@main.command()
+@explained
+def migrate() -> None:
+    """Bring the schema of the database up to date."""
+    migrate_schema(Config.from_env())
+
+
+@main.group()
+def account() -> None:
+    """Accounts of this server."""
+
+
+@account.command("create")
+@click.argument("name")
+@click.option("--email", required=True, help="The first user.")
+@click.option("--password", default="", help="The first user's password; made and printed when not given.")
+@explained
+def account_create(name: str, email: str, password: str) -> None:
+    """Make an account with its first user."""
+    password = password or secrets.token_urlsafe(12)
+    with create_app(Config.from_env()).app_context():
+        made = create_account(name, email=email, password=password)
+        click.echo(json.dumps({"account": str(made.id), "email": email.lower(), "password": password}))
+
+
+@main.group()
+def keys() -> None:
+    """Encryption keys."""
+
+
+@keys.command("new")
+def keys_new() -> None:
+    """Print a new key as MOSTIK_KEYS takes it."""
+    click.echo(local_secrets.new_key())
+
+
+@keys.command("rotate")
+@explained
+def keys_rotate() -> None:
+    """Make a new current key and seal everything with it; a running server takes part."""
+    config = Config.from_env()
+    click.echo(f"sealed anew: {rotate(config)} values")
+
+
+@keys.command("reseal")
+@explained
+def keys_reseal() -> None:
+    """Seal everything with the current key of MOSTIK_KEYS (the last step of a rotation by hand)."""
+    click.echo(f"sealed anew: {reseal(Config.from_env())} values")
+
+
+@main.command()
+@click.option("--check", is_flag=True, help="Only say whether the pages are up to date.")
+@explained
+def docs(check: bool) -> None:
+    """Write docs/settings.md."""
+    page = ROOT / "docs" / "settings.md"
+    if check:
+        if not page.exists() or page.read_text() != settings_page.text():
+            raise click.ClickException(f"{page.relative_to(ROOT)} is out of date: run `mostik docs`")
+        return
+    page.write_text(settings_page.text())
+    click.echo(f"written: {page.relative_to(Path.cwd()) if page.is_relative_to(Path.cwd()) else page}")
+
+
+def _print_json(started: running.Started) -> None:
+    click.echo(running.as_json(started))
+
+
+def _print_guide(started: running.Started) -> None:
+    """Say where to click."""
+    pages = {name: peer["page"] for name, peer in started.peers.items() if "page" in peer}
+    click.echo(f"\n  Мостик работает: {started.web}")
+    click.echo(f"  Вход: {started.login['email']}  пароль: {started.login['password']}\n")
+    for name, page in pages.items():
+        click.echo(f"  {name:<14} {page}")
+    click.echo("\n  Напишите как клиент на странице vk, ответьте как оператор на странице bitrix24.")
+    click.echo("  Остановить: Ctrl-C или make stop\n")
+
+
+if __name__ == "__main__":
+    main()
