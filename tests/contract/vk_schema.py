@@ -48,6 +48,7 @@ EVENT_OBJECTS = {
     "message_read": "callback/objects.json#/definitions/callback_message_read",
     "message_typing_state": "callback/objects.json#/definitions/callback_message_typing_state",
     "message_event": "callback/objects.json#/definitions/callback_message_event",
+    "message_reaction_event": "callback/objects.json#/definitions/callback_message_reaction_event",
     "wall_reply_new": "callback/objects.json#/definitions/callback_wall_reply_new",
     "wall_reply_edit": "callback/objects.json#/definitions/callback_wall_reply_edit",
     "wall_reply_delete": "callback/objects.json#/definitions/callback_wall_comment_delete",

@@ -46,8 +46,12 @@ class Options:
 
 @dataclass(slots=True)
 class Faults:
-    """Troubles a peer can be told to have. Rates are 0..1, `own` holds switches that only one peer knows."""
+    """Troubles a peer can be told to have. Rates are 0..1, `own` holds switches that only one peer knows.
 
+    With `only_account` they act on one account alone, for peers that override `account_of`.
+    """
+
+    only_account: str = ""
     latency_ms: float = 0.0
     latency_jitter_ms: float = 0.0
     error_rate: float = 0.0
@@ -174,6 +178,10 @@ class Peer:
     async def forget(self, *, everything: bool) -> None:
         """Forget conversations; with `everything` also the accounts, back to the seed."""
 
+    async def account_of(self, request: web.Request) -> str:
+        """Tell whose request this is (group id, portal, bot id), so that faults can act on one account."""
+        return ""
+
     def faults_changed(self, changed: Mapping[str, Any]) -> None:
         """Hear which faults were just set, for those that are actions (expire_tokens)."""
 
@@ -229,6 +237,8 @@ class Peer:
         if request.path.startswith(PLAIN_PREFIXES):
             return await handler(request)
         faults = self.faults
+        if faults.only_account and await self.account_of(request) != faults.only_account:
+            return await handler(request)
         if faults.latency_ms or faults.latency_jitter_ms:
             await asyncio.sleep((faults.latency_ms + self._dice.random() * faults.latency_jitter_ms) / 1000)
         if faults.outage or time.monotonic() < self._outage_until:

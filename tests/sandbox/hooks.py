@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
@@ -113,14 +113,20 @@ class HookSender:
     def send(self, hook: Hook) -> None:
         """Deliver in the background. Must be called inside the loop."""
         faults = self._peer.faults
+        if faults.only_account not in ("", hook.account):
+            self._start(self.deliver(hook))
+            return
         if faults.drop_hooks_rate and self._dice.random() < faults.drop_hooks_rate:
             return
         copies = 1 + (self._dice.random() < faults.repeat_hooks_rate)
         late_s = REORDER_BY_S if self._dice.random() < faults.reorder_hooks_rate else 0.0
         for _ in range(copies):
-            task: asyncio.Task[object] = asyncio.create_task(self._deliver_later(hook, late_s))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._start(self._deliver_later(hook, late_s))
+
+    def _start(self, work: Coroutine[Any, Any, object]) -> None:
+        task: asyncio.Task[object] = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _deliver_later(self, hook: Hook, late_s: float) -> None:
         pause_s = late_s + self._peer.faults.hook_delay_ms / 1000

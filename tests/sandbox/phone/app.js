@@ -83,7 +83,7 @@ function attachment(one) {
   const label = make("span", {}, one.name || KINDS[one.type] || one.type,
     make("small", {}, one.size ? size(one.size) : KINDS[one.type] ?? one.type));
   const ending = one.type === "doc" ? one.name?.match(/\.(\w{1,4})$/)?.[1] : "";
-  const mark = make("i", {}, ending || (one.type === "geo" ? "⌖" : "•"));
+  const mark = make("i", {}, ending || "•");
   return make(one.url ? "a" : "div", { class: "file", href: one.url || null, target: one.url ? "_blank" : null }, mark, label);
 }
 
@@ -228,7 +228,7 @@ $("#new-chat").addEventListener("submit", async (event) => {
     event.target.reset();
     await load();
     const chats = state.networks[network].chats;
-    const made = chats.find((chat) => String(chat.say.user) === String(done.user) && chat.account === id);
+    const made = chats.find((chat) => chat.account === id && chat.id.endsWith(`:${done.conversation ?? done.user}`));
     if (made) openChat(network, made.id);
   } catch (trouble) { complain(`Не отправлено: ${trouble.message}`); }
 });

@@ -149,6 +149,16 @@ class Deeds:
         body = {"user_id": dialog.peer_id, "peer_id": dialog.peer_id, "event_id": event_id, "payload": payload}
         self._peer.events.emit(community, "message_event", body | {"conversation_message_id": cmid})
 
+    def react(self, community: Community, one: Message, reaction: int, *, by_customer: bool = False) -> None:
+        """Put a reaction on a message, 0 = take it back. Only the customer's is an event."""
+        dialog = community.dialogs[one.peer_id]
+        direction = "in" if by_customer else "out"
+        self._short_note("reaction", community, dialog, id=str(one.id), reaction=reaction, direction=direction)
+        if by_customer:
+            body = {"reacted_id": one.peer_id, "peer_id": one.peer_id, "cmid": one.cmid}
+            more = {"reaction_id": reaction} if reaction else {}
+            self._peer.events.emit(community, "message_reaction_event", body | more)
+
     def _short_note(self, kind: str, community: Community, dialog: Dialog, **more: Any) -> None:
         self._peer.ledger.add(kind, account=str(community.id), conversation=str(dialog.peer_id), **more)
 

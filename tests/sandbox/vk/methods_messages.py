@@ -274,6 +274,21 @@ def is_allowed(call: Call) -> Json:
     return {"is_allowed": int(bool(dialog and dialog.is_allowed and not dialog.is_blocked))}
 
 
+@method("messages.sendReaction", "messages")
+def send_reaction(call: Call) -> int:
+    """Put a reaction (1..16) on a message."""
+    one = _own_message(call, call.integer("peer_id"))
+    call.peer.deeds.react(call.community, one, call.bounded("reaction_id", 0, 1, 16))
+    return 1
+
+
+@method("messages.deleteReaction", "messages")
+def delete_reaction(call: Call) -> int:
+    """Take the reaction back."""
+    call.peer.deeds.react(call.community, _own_message(call, call.integer("peer_id")), 0)
+    return 1
+
+
 @method("messages.sendMessageEventAnswer", "messages")
 def answer_button(call: Call) -> int:
     """Answer a pressed callback button within a minute."""

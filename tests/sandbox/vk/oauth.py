@@ -19,7 +19,7 @@ from urllib.parse import urlencode, urlsplit
 from aiohttp import web
 
 from tests.sandbox.frame import json_answer
-from tests.sandbox.vk.state import ADMIN_ID, RIGHTS, Json, Token
+from tests.sandbox.vk.state import ADMIN_ID, RIGHTS, Json
 
 if TYPE_CHECKING:
     from tests.sandbox.vk.peer import VkPeer
@@ -73,11 +73,6 @@ class Doors:
         trusted = self._peer.faults.own.get("trusted_redirects")
         parts = urlsplit(address)
         return address in trusted if trusted else parts.scheme in {"http", "https"} and bool(parts.netloc)
-
-    def service_token(self) -> Token:
-        """Return the app's service token."""
-        tokens = self._peer.world.tokens.values()
-        return next((one for one in tokens if one.kind == "service"), None) or self._peer.world.add_token("service")
 
     # -- a community's key -------------------------------------------------------------------------------------------
 

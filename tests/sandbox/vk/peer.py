@@ -17,7 +17,7 @@ from tests.sandbox.vk.deeds import Deeds
 from tests.sandbox.vk.media import MediaRoom
 from tests.sandbox.vk.rules import TEXTS
 from tests.sandbox.vk.say import Say
-from tests.sandbox.vk.state import ADMIN_ID, ALL_RIGHTS, RIGHTS, Community, Token, World
+from tests.sandbox.vk.state import ADMIN_ID, ALL_RIGHTS, RIGHTS, Community, Token, World, new_token
 
 LONGEST_WAIT_S = 90
 METHOD_MODULES = ("methods_messages", "methods_history", "methods_groups", "methods_rest", "media")
@@ -38,6 +38,7 @@ class VkPeer(Peer):
         self.say_now = Say(self)
         self.oauth = oauth.Doors(self)
         self._seed: tuple[Community, Token] | None = None
+        self._seed_token, self._service_token = new_token(), new_token()  # the same after a reset of everything
         for module in METHOD_MODULES:
             importlib.import_module(f"tests.sandbox.vk.{module}")
 
@@ -52,7 +53,8 @@ class VkPeer(Peer):
 
     async def ready(self) -> None:
         """Seed one community with its token."""
-        self._seed = self.world.add_community("Магазин acme", "acme")
+        self._seed = self.world.add_community("Магазин acme", "acme", token=self._seed_token)
+        self.world.add_token("service", value=self._service_token)
         self.world.add_user("Админ Acme", ADMIN_ID)
 
     def credentials(self) -> dict[str, Any]:
@@ -72,7 +74,7 @@ class VkPeer(Peer):
             "page": self.base_url + "/phone",
             "client_id": oauth.CLIENT_ID,
             "client_secret": oauth.CLIENT_SECRET,
-            "service_token": self.oauth.service_token().value,
+            "service_token": self._service_token,
         }
 
     async def say(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -123,6 +125,16 @@ class VkPeer(Peer):
             community.comment_moments.clear()
         for token in self.world.tokens.values():
             token.call_count = token.exceeded_count = token.most_in_1_s = 0
+
+    async def account_of(self, request: web.Request) -> str:
+        """Find the community by the token of the call, the upload address or the Long Poll address."""
+        if "group_id" in request.match_info:
+            return request.match_info["group_id"]
+        upload = self.media.uploads.get(request.match_info.get("key", ""))
+        if upload:
+            return str(upload.group_id)
+        token = self.world.tokens.get((await api.read_params(request)).get("access_token", ""))
+        return str(token.group_id) if token else ""
 
     def faults_changed(self, changed: Mapping[str, Any]) -> None:
         """Know the twin's own switches: {"revoke_token": value}, {"longpoll_failed": 1|2|3}, {"confirmation_code": ...}."""

@@ -5,7 +5,7 @@ Shape: {"account": group id or short name (first community by default), "user": 
 poll|call, "name", "content_b64" | "file", "seconds", "lat", "long", "url", "title", ...}], "reply_to": cmid,
 "forward": [cmid], "edit": message id, "delete": message id, "read": true, "typing": true, "ref", "ref_source",
 "payload": str, "cropped": true, "chat": n, "as": "client"|"admin", "allow": true, "deny": true, "block": true|false,
-"press": payload with "message": cmid, "comment": {"on", "thing", "reply_to", "edit", "delete"}}
+"press": payload or "reaction": n (0 = back) with "message": cmid, "join": true, "lead": [answers], "comment": {"on", "thing", "reply_to", "edit", "delete"}}
 -> {"id": message id, "cmid", "user", "account"}.
 """
 
@@ -108,6 +108,14 @@ class Say:
             deeds.delete_message(community, one, everybody=True)
             return {"id": one.id}
 
+        def reaction() -> Json:
+            by_cmid = {one.cmid: one for one in dialog.messages}
+            one = by_cmid.get(int(body.get("message", 1)))
+            if one is None:
+                raise BadControl("message must be the number of a message in this dialog")
+            deeds.react(community, one, int(body["reaction"]), by_customer=True)
+            return {"id": one.id}
+
         def join() -> Json:
             self._peer.events.emit(community, "group_join", {"user_id": dialog.peer_id, "join_type": "join"})
             return {"id": None}
@@ -119,7 +127,7 @@ class Say:
             self._peer.events.emit(community, "lead_forms_new", ids | lead_form)
             return {"id": number}
 
-        return {f.__name__: f for f in (deny, allow, block, press, delete, join, lead)}
+        return {f.__name__: f for f in (deny, allow, block, press, delete, reaction, join, lead)}
 
     def _own(self, community: Community, dialog: Dialog, message_id: int, *, is_out: bool) -> Message:
         one = community.messages.get(message_id)

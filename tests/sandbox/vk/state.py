@@ -168,6 +168,11 @@ class Token:
     most_in_1_s: int = 0
 
 
+def new_token() -> str:
+    """Make a token in VK's form."""
+    return "vk1.a." + secrets.token_urlsafe(60)
+
+
 class World:
     """All of it."""
 
@@ -179,16 +184,20 @@ class World:
         self._group_ids = itertools.count(123_456_789)
         self._user_ids = itertools.count(100_200_300)
 
-    def add_community(self, name: str, screen_name: str, mask: int = ALL_RIGHTS) -> tuple[Community, Token]:
+    def add_community(
+        self, name: str, screen_name: str, mask: int = ALL_RIGHTS, *, token: str = ""
+    ) -> tuple[Community, Token]:
         """Make a community and its token."""
         group_id = next(self._group_ids)
         community = Community(group_id, name, screen_name or f"club{group_id}")
         self.communities[group_id] = community
-        return community, self.add_token("group", group_id=group_id, mask=mask)
+        return community, self.add_token("group", group_id=group_id, mask=mask, value=token)
 
-    def add_token(self, kind: str, *, group_id: int = 0, mask: int = ALL_RIGHTS, user_id: int = 0) -> Token:
-        """Issue a token in VK's form."""
-        token = Token("vk1.a." + secrets.token_urlsafe(60), kind, group_id, mask, user_id)
+    def add_token(
+        self, kind: str, *, group_id: int = 0, mask: int = ALL_RIGHTS, user_id: int = 0, value: str = ""
+    ) -> Token:
+        """Issue a token in VK's form, or the one given."""
+        token = Token(value or new_token(), kind, group_id, mask, user_id)
         self.tokens[token.value] = token
         return token
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from threading import Thread
 from typing import Any
 
 import aiohttp
 import pytest
+import requests
 from aiohttp import web
 
 from tests.sandbox.frame import Options, Peer, json_answer, local_port
 from tests.sandbox.hooks import Hook, Repeat
+from tests.sandbox.run import ROOT, start
 
 
 class Parrot(Peer):
@@ -130,3 +137,44 @@ def test_ledger_can_be_waited_for_and_is_forgotten_by_reset() -> None:
         assert peer.ledger.items == []
 
     in_loop(body)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_the_process_ends_on_stop_even_with_a_waiting_call() -> None:
+    running = start()
+    base = next(one["base_url"] for one in running.addresses.values() if isinstance(one, dict))
+
+    def wait() -> None:
+        with contextlib.suppress(requests.ConnectionError):
+            requests.get(f"{base}/_sandbox/ledger?wait_s=60", timeout=70)
+
+    waiting = Thread(target=wait)
+    waiting.start()
+    time.sleep(0.3)
+    began = time.monotonic()
+    running.stop()
+    waiting.join()
+    assert running.process.returncode == 0 and time.monotonic() - began < 4
+
+
+def test_the_process_ends_when_its_parent_dies() -> None:
+    code = (
+        "import os, subprocess, sys\n"
+        "command = [sys.executable, '-m', 'tests.sandbox', '--json', '--with-parent']\n"
+        "child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)\n"
+        "print(child.stdout.readline(), flush=True)\n"
+        "os._exit(0)\n"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT, check=True)
+    pid = json.loads(printed.stdout)["pid"]
+    until = time.monotonic() + 5
+    while is_running(pid) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not is_running(pid)

@@ -116,6 +116,14 @@ def test_faults_have_vks_shape(desk: Desk) -> None:
     assert codes == [6, 10, 5]
 
 
+def test_faults_can_act_on_one_community_alone(base: str, desk: Desk) -> None:
+    desk.control("faults", only_account=str(desk.group_id), outage=True)
+    other = Desk(base).code("groups.getById")
+    status = requests.get(f"{base}/method/users.get", params={"access_token": desk.token}, timeout=5).status_code
+    desk.control("faults", only_account="", outage=False)
+    assert (other, status) == (0, 503)
+
+
 def test_execute_runs_several_calls_as_one(desk: Desk) -> None:
     desk.say("hi")
     code = """

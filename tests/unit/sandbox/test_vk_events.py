@@ -187,6 +187,16 @@ def test_a_callback_button_can_be_answered_for_a_minute(desk: Desk, door: Door) 
     assert desk.code("messages.sendMessageEventAnswer", **answer) == 100
 
 
+def test_reactions_of_the_customer_are_events(desk: Desk, door: Door) -> None:
+    desk.connect(door, "message_reaction_event")
+    desk.say("hi")
+    desk.say(reaction=3, message=1)
+    event = door.wait("message_reaction_event")["object"]
+    assert event == {"reacted_id": USER, "peer_id": USER, "cmid": 1, "reaction_id": 3}
+    assert desk.ok("messages.sendReaction", peer_id=USER, cmid=1, reaction_id=1) == 1
+    assert desk.ok("messages.deleteReaction", peer_id=USER, cmid=1) == 1
+
+
 def test_wall_comments_echo_and_thread_and_223_after_a_burst(desk: Desk, door: Door) -> None:
     desk.connect(door, "wall_reply_new", "wall_reply_edit", "wall_reply_delete")
     asked = desk.say("Price?", comment={"on": "wall", "thing": 55})["id"]
