@@ -19,7 +19,6 @@ from widget_backend.networks.vk.media import upload, words_of
 from widget_backend.reading import Reader
 
 PROFILE_FIELDS = "photo_200,screen_name,city,bdate,contacts"
-_QUOTE_CHARS = 200
 _PAGE = 200
 _PEERS_PER_PULL = 20
 
@@ -68,19 +67,26 @@ class Vk:
         peer_id = _peer_id(item.conversation)
         return {
             "peer_ids": peer_id,  # the only form that answers with both ids
-            "random_id": self._random_id(item),
-            **self._contents(item, [upload(self._client, peer_id, one) for one in _files(item)]),
+            "random_id": item.counter,
+            **self._contents(item, *self._uploaded(item, peer_id)),
             **_quoting(item),
         }
 
-    def _random_id(self, item: Item) -> int:
-        """Return the `random_id` of a counter, see `random_mask` in settings.py."""
-        mask = self._end.settings.get("random_mask")
-        return item.counter ^ (mask if isinstance(mask, int) else 0)
+    def _uploaded(self, item: Item, peer_id: str) -> tuple[str, list[str]]:
+        """Upload the files; what VK takes in no form (mp3, programs: vk.md 2.5) stands as a link below the text."""
+        lines, words = [item.text] if item.text else [], []
+        for one in _files(item):
+            try:
+                words.append(upload(self._client, peer_id, one))
+            except Rejected as error:
+                if error.reason != "file_refused" or not one.url:
+                    raise
+                lines.append(f"{one.attachment.name} {one.url}".strip())
+        return "\n".join(lines), words
 
-    def _contents(self, item: Item, words: Sequence[str]) -> dict[str, object]:
+    def _contents(self, item: Item, text: str, words: Sequence[str]) -> dict[str, object]:
         place = next((one.attachment for one in item.files if one.attachment.kind is Kind.LOCATION), None)
-        contents: dict[str, object] = {"message": _text(item)}
+        contents: dict[str, object] = {"message": text}
         if words:
             contents["attachment"] = ",".join(words)
         if place is not None:
@@ -121,22 +127,22 @@ class Vk:
                 "keep_snippets": True,
             }
             with preparing():
-                words = self._words_again(item, peer_id)
-            self._client.messages_edit(params | self._contents(item, words))
+                text, words = self._attached_again(item, peer_id)
+            self._client.messages_edit(params | self._contents(item, text, words))
         return Accepted(remote_ids=item.remote_ids)
 
-    def _words_again(self, item: Item, peer_id: str) -> list[str]:
-        """Return the attachments of a message of ours: what VK has, or fresh uploads where the number has changed."""
+    def _attached_again(self, item: Item, peer_id: str) -> tuple[str, list[str]]:
+        """Name the attachments of a message of ours: what VK has, or fresh uploads where their number has changed."""
         files = _files(item)
         if not files:
-            return []
+            return item.text, []
         ids = item.remote_ids[:1]
         if _is_chat(item.conversation):
             found = self._client.messages_get_by_conversation_message_id(peer_id, ids)
         else:
             found = self._client.messages_get_by_id(ids)
         words = [word for message in found for word in words_of(message)]
-        return words if len(words) == len(files) else [upload(self._client, peer_id, one) for one in files]
+        return (item.text, words) if len(words) == len(files) else self._uploaded(item, peer_id)
 
     def delete(self, item: Item) -> Outcome:
         """Delete a message for everybody; what is already gone is fine. Source: vk.md 2.4."""
@@ -167,10 +173,9 @@ class Vk:
 
     def lookup(self, item: Item) -> Accepted | NotThere:
         """Find a message of ours by its `random_id` among the latest of its dialog."""
-        wanted = self._random_id(item)
         with preparing(), understood():
             for message in self._client.messages_get_history(int(_peer_id(item.conversation)), 0, _PAGE):
-                if message["out"].flag_or(False) and message["random_id"].integer_or(0) == wanted:
+                if message["out"].flag_or(False) and message["random_id"].integer_or(0) == item.counter:
                     return Accepted(remote_ids=(_id_of(message, _is_chat(item.conversation)),))
         return NotThere()
 
@@ -359,15 +364,6 @@ def _outcome(entry: Reader | EndError) -> Outcome:
 
 def _files(item: Item) -> list[ends.OutFile]:
     return [one for one in item.files if one.attachment.kind is not Kind.LOCATION]
-
-
-def _text(item: Item) -> str:
-    """Return the text; a quote that VK does not know is shown in words above it."""
-    quote = item.quote
-    if quote is None or quote.remote_id.isdecimal() or not quote.text:
-        return item.text
-    shown = " ".join(f"{quote.author}: {quote.text}".removeprefix(": ").split())
-    return f"> {shown[:_QUOTE_CHARS]}\n{item.text}"
 
 
 def _quoting(item: Item) -> dict[str, object]:

@@ -32,7 +32,6 @@ from widget_backend.networks.vk.media import attachments_of
 from widget_backend.reading import Malformed, Reader, load_json, read_json
 
 FIRST_CHAT = 2_000_000_000
-MAX_RANDOM_ID = 2**31
 MAX_DEPTH = 200  # forwards nest; deeper than this nobody reads
 _CONFIRMATION = "confirmation"
 _SHOWN_KIND_CHARS = 60
@@ -168,7 +167,7 @@ def _message(message: Reader, owner: Owner) -> Event:
         forwards=tuple(_forwards(message["fwd_messages"], page)),
         author=author,
         author_id=author_id,
-        own_key=_own_key(message["random_id"].integer_or(0), owner) if is_ours else "",
+        own_key=_own_key(message["random_id"].integer_or(0)) if is_ours else "",
         ref=message["ref"].text_or(""),
         ref_source=message["ref_source"].text_or(""),
         payload=message["payload"].text_or(""),
@@ -209,12 +208,9 @@ def _client(peer_id: int) -> Person:
     return Person(remote_id=str(peer_id), profile_url=person_url(peer_id))
 
 
-def _own_key(random_id: int, owner: Owner) -> str:
-    """Return our counter out of a `random_id`, see `random_mask` in settings.py."""
-    mask = owner.settings.get("random_mask")
-    if not 0 < random_id < MAX_RANDOM_ID:
-        return ""
-    return str(random_id ^ (mask if isinstance(mask, int) else 0))
+def _own_key(random_id: int) -> str:
+    """Return what may be a counter of ours: `random_id` is echoed (vk.md 3.3), and ours lie between 1 and 2**31."""
+    return str(random_id) if 0 < random_id < 2**31 else ""
 
 
 def _quote(message: Reader, peer_id: int) -> Quote:

@@ -40,7 +40,6 @@ class Registration:
             facts: dict[str, object] = {
                 "group_id": group_id,
                 "screen_name": group["screen_name"].text_or(""),
-                "random_mask": self._end.settings.get("random_mask") or 2**30 + secrets.randbelow(2**30),
             }
             if not self._end.hook_url:
                 keep(settings=facts)

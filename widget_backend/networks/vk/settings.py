@@ -24,6 +24,3 @@ class Settings(Schema):
     group_id = fields.String(load_default="", metadata={"widget": "hidden"})
     screen_name = fields.String(load_default="", metadata={"widget": "hidden"})
     server_id = fields.Integer(load_default=0, metadata={"widget": "hidden"})
-    random_mask = fields.Integer(load_default=0, metadata={"widget": "hidden"})
-    """XORed with our counter to give `random_id`. VK compares a `random_id` with all that this community ever sent, ours or another
-    service's, and silently sends nothing when it knows it (vk.md 2.2): a channel that is made anew must not count from one again."""
