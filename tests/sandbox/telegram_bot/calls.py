@@ -41,6 +41,7 @@ class Call:
     peer: TelegramPeer
     bot: Bot
     params: Params
+    arrived_at: float  # simulated; limits count by it, whatever latency the faults add
 
     def chat(self) -> Chat:
         """Find a chat of the bot by chat_id: a number or @name. Raises: ApiError 400."""

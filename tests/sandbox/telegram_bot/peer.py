@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,7 +47,7 @@ class TelegramPeer(Peer):
 
     def limits_of(self, bot: Bot) -> Limits:
         """Return the counters of a bot."""
-        return self._limits.setdefault(bot.id, Limits(self.now))
+        return self._limits.setdefault(bot.id, Limits())
 
     # -- seed --------------------------------------------------------------------------------------------------------
 
@@ -158,7 +159,8 @@ class TelegramPeer(Peer):
             raise ApiError(404, "Not Found: method not found")
         given = await params.read(request)
         self.contract.request(method, given.for_contract())
-        result = await METHODS[method](Call(self, bot, given))
+        arrived_at = self.now() - (time.monotonic() - request["arrived_s"])
+        result = await METHODS[method](Call(self, bot, given, arrived_at))
         body: Json = {"ok": True, "result": result}
         if isinstance(result, Done):
             body = {"ok": True, "result": result.result, "description": result.description}

@@ -63,7 +63,7 @@ def _message(peer: TelegramPeer, bot: Bot, chat: Chat, message: Message) -> Json
         "id": str(message.id),
         "number": message.id,
         "is_mine": not message.outgoing and not is_bot,
-        "author": body.get("from", body.get("sender_chat", {})).get("first_name", chat.title),
+        "author": (body.get("from") or {}).get("first_name", chat.title),
         "text": message.text,
         "at": message.date,
         "is_edited": message.edits > 0,

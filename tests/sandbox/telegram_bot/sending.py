@@ -97,7 +97,7 @@ async def send_media_group(call: Call) -> list[Json]:
         raise bad("Can't use the media of the specified type in the album")
     contents = [await input_media(call, item) for item in items]
     reply = call.reply(place)
-    call.peer.limits_of(call.bot).take(place.chat.id, len(items))
+    call.peer.limits_of(call.bot).take(call.arrived_at, place.chat.id, len(items))
     album = {"media_group_id": str(secrets.randbelow(10**17) + 10**16)}
     return [call.peer.deeds.from_bot(call.bot, place, {**reply, **album, **fields}).body for fields in contents]
 
@@ -134,7 +134,7 @@ def with_entities(name: str, text: str, entities: list[Any]) -> Json:
 def _post(call: Call, place: Place, fields: Json) -> Json:
     """Send what passed all checks; only now it counts against the limits."""
     reply, markup = call.reply(place), call.markup()
-    call.peer.limits_of(call.bot).take(place.chat.id)
+    call.peer.limits_of(call.bot).take(call.arrived_at, place.chat.id)
     if markup and "inline_keyboard" in markup:
         fields = {**fields, "reply_markup": markup}
     if call.params.flag("protect_content"):

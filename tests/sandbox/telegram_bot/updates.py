@@ -131,6 +131,10 @@ class UpdateQueue:
         self.push()
         return self._last_id
 
+    def waiting(self) -> list[Json]:
+        """List the updates that were not confirmed yet."""
+        return [update.json() for update in self._pending.values()]
+
     def clear(self) -> None:
         """Forget all updates."""
         self._pending.clear()
@@ -251,8 +255,7 @@ class UpdateQueue:
         self._confirm(offset)
         if not self._pending and timeout_s:
             await self._wait(timeout_s)
-        taken = list(self._pending.values())[:limit]
-        return [update.json() for update in taken]
+        return self.waiting()[:limit]
 
     def _confirm(self, offset: int) -> None:
         self._expire()
