@@ -121,7 +121,7 @@ class Bitrix24:
         if item.act not in (Act.NEW, Act.STATUS) or (item.act is Act.STATUS and item.status not in _LOST):
             return NotThere()
         with preparing():
-            found = history.find(self._portal, item, connector=self._connector, line=self._line, reader=self._reader)
+            found = history.find(self._portal, item, connector=self._connector, line=self._line)
         if found.is_there:
             return Accepted(remote_ids=(item.key,), state=found.session)
         if item.started_at and clock.now() - item.started_at < SETTLED_AFTER:
@@ -203,11 +203,6 @@ class Bitrix24:
     @property
     def _line(self) -> str:
         return str(self._end.settings.get("line", ""))
-
-    @property
-    def _reader(self) -> str:
-        """The employee whose token we use: he sees the chats he is a member of."""
-        return str(self._end.settings.get("user_id", ""))
 
     @property
     def _handler(self) -> str:

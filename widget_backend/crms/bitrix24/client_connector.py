@@ -107,12 +107,16 @@ def _user(conversation: Conversation) -> dict[str, Any]:
     return {"id": conversation.client.id, **{name: value for name, value in facts.items() if value}}
 
 
-def _chat(conversation: Conversation) -> dict[str, Any]:
-    # What user.name may not hold (digits, emoji, a user name) stands here, beside the channel it came by.
+def chat_name(conversation: Conversation) -> str:
+    """Name the chat: who writes, with what user.name may not hold (digits, emoji, a user name), and the channel it came by. Source: bitrix24.md 3.3."""
     person = conversation.client.person
     who = conversation.title or person.name or person.username or person.phone
-    name = " · ".join(part for part in (who, conversation.channel_title) if part)
-    return {"id": chat_id(conversation), **({"name": name[:_CHAT_NAME_LIMIT]} if name else {})}
+    return " · ".join(part for part in (who, conversation.channel_title) if part)[:_CHAT_NAME_LIMIT]
+
+
+def _chat(conversation: Conversation) -> dict[str, Any]:
+    name = chat_name(conversation)
+    return {"id": chat_id(conversation), **({"name": name} if name else {})}
 
 
 def _file(file: OutFile) -> dict[str, str]:

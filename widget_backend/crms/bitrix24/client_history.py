@@ -14,7 +14,7 @@ from widget_backend import clock
 from widget_backend.bridge.ends import Conversation, Item, PullRequest, Raw
 from widget_backend.bridge.errors import Retry, Uncertain
 from widget_backend.crms.bitrix24.client import BATCH_LIMIT, Portal, Refusal
-from widget_backend.crms.bitrix24.client_connector import chat_id
+from widget_backend.crms.bitrix24.client_connector import chat_id, chat_name
 from widget_backend.crms.bitrix24.hooks import PULLED_LOSS, PULLED_MESSAGES, PULLED_MOVE
 from widget_backend.limits import Priority
 from widget_backend.reading import Malformed, Reader
@@ -42,18 +42,18 @@ class _Chat:
     client_user_id: str
 
 
-def find(portal: Portal, item: Item, *, connector: str, line: str, reader: str) -> Found:
+def find(portal: Portal, item: Item, *, connector: str, line: str) -> Found:
     """Look for a part by its key among the external ids of the messages in the conversation's sessions.
 
-    Shape: a chat that nobody told us of is searched among the recent chats of the employee whose token we use (`reader`); that proves its absence only
-    where he is put into every chat of the line.
+    Shape: a chat that nobody told us of is searched among the recent chats of the employee whose token we use, who need not be in it; its absence
+    is proved only by the portal's refusal to name it.
     Source: bitrix24.md 5.3 (session.history.get: params.connectorMid; dialog.get: entity_data_1).
     """
     chat = _known(item.conversation)
     if not chat.chat_id and not chat.sessions:
         known = _recent(portal, f"{connector}|", chat_id(item.conversation))
         if known is None:
-            return Found(is_there=False, is_complete=_sees_all(portal, line, reader))
+            return Found(is_there=False, is_complete=item.is_first and _has_no_chat(portal, item, connector, line))
         chat = _Chat(chat.conversation, known, (), "")
     chats = _with_sessions(portal, [chat])
     complete = bool(chats[0].sessions)
@@ -156,17 +156,15 @@ def _recent(portal: Portal, prefix: str, external_id: str) -> str | None:
     return None
 
 
-def _sees_all(portal: Portal, line: str, reader: str) -> bool:
-    """Tell whether the reader is a member of every chat of the line: it asks its whole queue at once, and he stands in it.
+def _has_no_chat(portal: Portal, item: Item, connector: str, line: str) -> bool:
+    """Tell whether the portal surely has no chat for the conversation: it refuses to give it a name. Anything else proves nothing.
 
-    Source: bitrix24.md 5.2 (QUEUE_TYPE, QUEUE).
+    Source: bitrix24.md 3.2 (imconnector.chat.name.set, CHAT_RENAMING_FAILED; that it means an unknown chat is unconfirmed).
     """
-    config = _read_or_none(portal, "imopenlines.config.get", {"CONFIG_ID": line, "WITH_QUEUE": "Y"})
-    if config is None or not isinstance(config.plain(), dict) or config["QUEUE_TYPE"].text_or("") != "all":
-        return False
-    if _read_or_none(portal, "im.recent.list", {"LIMIT": 1}) is None:
-        return False
-    return reader in {entry.remote_id_or("") for entry in config["QUEUE"].items()}
+    at = {"CONNECTOR": connector, "LINE": line, "CHAT_ID": chat_id(item.conversation)}
+    who = {"USER_ID": item.conversation.client.id, "NAME": chat_name(item.conversation) or "-"}
+    answer = portal.ask("imconnector.chat.name.set", {**at, **who})
+    return isinstance(answer, Refusal) and answer.code.upper() == "CHAT_RENAMING_FAILED"
 
 
 def _read_or_none(portal: Portal, method: str, params: Mapping[str, object]) -> Reader | None:
