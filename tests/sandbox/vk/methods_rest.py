@@ -6,7 +6,7 @@ from tests.sandbox.vk import comments, represent, script
 from tests.sandbox.vk.api import Call, dispatch, error_body, method, user_only
 from tests.sandbox.vk.methods_groups import find_group
 from tests.sandbox.vk.rules import VkError
-from tests.sandbox.vk.state import Json
+from tests.sandbox.vk.state import Community, Json
 
 EXECUTE_CALLS = 25
 COMMENTS_A_MINUTE = 30
@@ -23,8 +23,6 @@ user_only(
     "leadForms.getLeads",
     "leadForms.list",
     "leadForms.get",
-    "wall.getComments",
-    "wall.getById",
     "friends.get",
 )
 
@@ -84,6 +82,50 @@ def create_comment(call: Call) -> Json:
     if guid:
         community.comment_guids[guid] = comment["id"]
     return {"comment_id": comment["id"], "parents_stack": comment["parents_stack"]}
+
+
+def _post_place(call: Call, name: str) -> tuple[Community, int]:
+    """Read "-<group>_<post>"; any post of a known community exists."""
+    owner_id, _, post_id = name.partition("_")
+    group = call.peer.world.communities.get(-int(owner_id)) if owner_id.removeprefix("-").isdigit() else None
+    if group is None or not post_id.isdigit():
+        raise VkError(100, "posts is invalid")
+    return group, int(post_id)
+
+
+@method("wall.getById", tokens=("user", "service"))
+def wall_get_by_id(call: Call) -> Json:
+    """Return posts, for the context of comments."""
+    places = [_post_place(call, name) for name in call.text("posts", required=True).split(",")]
+    items = [
+        {
+            "id": post_id,
+            "owner_id": -group.id,
+            "from_id": -group.id,
+            "date": 1_700_000_000,
+            "post_type": "post",
+            "text": f"Запись {post_id}",
+            "attachments": [],
+            "inner_type": "wall_wallpost",
+            "comments": {"count": len(group.comments.get(("wall", post_id), [])), "can_post": 1},
+        }
+        for group, post_id in places
+    ]
+    return {"items": items}
+
+
+@method("wall.getComments", tokens=("user", "service"))
+def wall_get_comments(call: Call) -> Json:
+    """List comments of a post; comment_id narrows to one thread."""
+    group, post_id = _post_place(call, f"{call.integer('owner_id')}_{call.integer('post_id')}")
+    known = group.comments.get(("wall", post_id), [])
+    thread = call.integer("comment_id", 0)
+    found = [one for one in known if (one["parents_stack"] == [thread] if thread else not one["parents_stack"])]
+    if call.text("sort", "asc") == "desc":
+        found = found[::-1]
+    offset, count = call.integer("offset", 0), call.bounded("count", 10, 0, 100)
+    rest = {"current_level_count": len(found), "can_post": True, "show_reply_button": True, "groups_can_post": True}
+    return {"count": len(known), "items": found[offset : offset + count]} | rest
 
 
 @method("execute")

@@ -217,6 +217,19 @@ def test_wall_comments_echo_and_thread_and_223_after_a_burst(desk: Desk, door: D
     assert codes.count(0) == 29
 
 
+def test_posts_and_comments_are_read_with_the_service_token_only(desk: Desk) -> None:
+    asked = desk.say("Price?", comment={"on": "wall", "thing": 55})["id"]
+    wall = {"owner_id": -desk.group_id, "post_id": 55}
+    desk.ok("wall.createComment", **wall, message="500", reply_to_comment=asked)
+    service = {"access_token": desk.made["service_token"]}
+    top = desk.ok("wall.getComments", **wall, **service)
+    assert (top["count"], [one["text"] for one in top["items"]]) == (2, ["Price?"])
+    thread = desk.ok("wall.getComments", **wall, comment_id=asked, **service)
+    assert [one["text"] for one in thread["items"]] == ["500"]
+    assert desk.ok("wall.getById", posts=f"-{desk.group_id}_55", **service)["items"][0]["id"] == 55
+    assert (desk.code("wall.getComments", **wall), desk.code("wall.getById", posts="-1_1")) == (27, 27)
+
+
 @pytest.mark.parametrize("place", ["photo", "video", "market", "board"])
 def test_other_comments_are_events_only(desk: Desk, door: Door, place: str) -> None:
     prefix = "board_post" if place == "board" else f"{place}_comment"
