@@ -1,14 +1,23 @@
 """Mostik's Flask application: create_app wires it and holds no logic."""
 
+from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
 
 from flask import Flask
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from sqlalchemy import Engine
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from widget_backend import crypto
+import oauth.models  # noqa: F401  (its tables belong to the schema)
+from widget_backend import crypto, files, health, hooks, logs, outside, problems
+from widget_backend.bridge import runtime
 from widget_backend.config import Config
 from widget_backend.extensions import api, babel, db, migrate
 
+REDIS_TIMEOUT_S = 450  # RQ's workers block on a pop for minutes
 LOCALES_DIR = Path(__file__).parent.parent / "widget_frontend" / "locales"
 
 
@@ -25,17 +34,36 @@ def create_app(config: Config | None = None, *, pool_size: int | None = None) ->
     if config.proxies_count:
         count = config.proxies_count
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
+    logs.configure(config.log_level)
     db.init_app(app)
     migrate.init_app(app, db)
     babel.init_app(app)
     api.init_app(app)
-
-    @app.get("/healthz")
-    def healthz() -> dict[str, str]:
-        """Say that this process answers; readiness is another question."""
-        return {"status": "ok"}
-
+    problems.register(app)
+    with app.app_context():
+        configure_bridge(config, db.engine)
+    for blueprint in (hooks.blueprint, files.blueprint, health.blueprint):
+        app.register_blueprint(blueprint)
     return app
+
+
+def configure_bridge(config: Config, engine: Engine) -> None:
+    """Set what the rooms below Flask work with in this process."""
+    # a command on a Valkey that is away fails fast: who called knows what to do, and nobody's lease runs out waiting
+    redis = Redis.from_url(config.redis_url, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=2)
+    quick = Redis.from_url(config.redis_url, socket_timeout=2, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0))
+    runtime.configure(config, engine, redis)
+    outside.configure(
+        outside.Settings(
+            user_agent=f"Mostik/{version('mostik')} (+{config.public_url})",
+            private_hosts=config.outside_private_hosts,
+            valkey=quick,
+            connect=timedelta(seconds=config.outside_connect_s),
+            read=timedelta(seconds=config.outside_read_s),
+            max_answer_bytes=config.outside_max_answer_bytes,
+        )
+    )
+    files.configure(files.Store(config.files_dir, config.public_url))
 
 
 def flask_settings(config: Config, *, pool_size: int) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 from uuid import UUID
 
 from sqlalchemy import select, tuple_
@@ -269,15 +269,15 @@ def _out_files(head: Head, part: Part, locale: str) -> list[OutFile]:
 
 
 def _link(row: AttachmentRecord) -> str:
-    return files.link(str(row.account_id), row.file_ref, row.name)
+    return files.store().link(row.account_id, row.file_ref, row.name)
 
 
 def _opener(row: AttachmentRecord | None) -> Any:
     if row is None or row.state != "stored":
         return None
-    account_id, ref = str(row.account_id), row.file_ref
+    account_id, ref = row.account_id, row.file_ref
 
     def open_file() -> BinaryIO:
-        return files.open_stored(account_id, ref)
+        return cast(BinaryIO, files.store().open(account_id, ref))
 
     return open_file

@@ -11,7 +11,7 @@ down_revision = None
 
 PARTITIONED = ("inbox", "attempts", "traces")
 
-EXEMPT = ("accounts", "memberships", "apps", "inbox", "end_keys", "gates", "lanes", "file_tasks", "oauth_installs")
+EXEMPT = ("accounts", "memberships", "apps", "inbox", "end_keys", "gates", "lanes", "errands")
 """Tables with an account that are found across accounts; they hold no readable texts (design: tenants in the database)."""
 
 
@@ -24,6 +24,7 @@ def upgrade() -> None:
     _make_partitions()
     _lock_tenants()
     _seal_audit()
+    _count_deliveries()
 
 
 def _make_tables() -> None:
@@ -69,16 +70,19 @@ def _make_tables() -> None:
     )
     op.create_index(op.f("ix_end_keys_end_id"), "end_keys", ["end_id"], unique=False)
     op.create_table(
-        "file_tasks",
-        sa.Column("attachment_id", sa.Uuid(), nullable=False),
+        "errands",
+        sa.Column("subject_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("account_id", sa.Uuid(), nullable=False),
         sa.Column("end_id", sa.Uuid(), nullable=False),
+        sa.Column("conversation_id", sa.Uuid(), nullable=False),
         sa.Column("tries", sa.SmallInteger(), server_default="0", nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("not_before", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("lease", sa.Uuid(), nullable=True),
-        sa.PrimaryKeyConstraint("attachment_id", name=op.f("pk_file_tasks")),
+        sa.PrimaryKeyConstraint("subject_id", name=op.f("pk_errands")),
     )
-    op.create_index(op.f("ix_file_tasks_not_before"), "file_tasks", ["not_before"], unique=False)
+    op.create_index("errands_due", "errands", ["end_id", "not_before"], unique=False)
     op.create_table(
         "gates",
         sa.Column("end_id", sa.Uuid(), nullable=False),
@@ -88,6 +92,8 @@ def _make_tables() -> None:
         sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
         sa.Column("not_before", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("cap", sa.Integer(), nullable=False),
+        sa.Column("batch", sa.Integer(), nullable=False),
+        sa.Column("ok_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("inbox_lease", sa.Uuid(), nullable=True),
         sa.Column("inbox_lease_until", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("inbox_not_before", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
@@ -496,6 +502,7 @@ def _make_tables() -> None:
         sa.UniqueConstraint("end_id", "message_id", "dedupe", name=op.f("uq_deliveries_end_id_message_id_dedupe")),
     )
     op.create_index("deliveries_journal", "deliveries", ["account_id", "status", "created_at"], unique=False)
+    op.create_index("deliveries_lately", "deliveries", ["created_at", "status"], unique=False)
     op.create_index("deliveries_message", "deliveries", ["message_id"], unique=False)
     op.create_table(
         "message_keys",
@@ -614,4 +621,14 @@ def _seal_audit() -> None:
     op.execute("""
         CREATE TRIGGER keep BEFORE UPDATE OR DELETE ON audit_entries
         FOR EACH ROW EXECUTE FUNCTION mostik_keep_audit()
+    """)
+
+
+def _count_deliveries() -> None:
+    # numbers only, over all accounts: what /metrics may know
+    op.execute("""
+        CREATE FUNCTION mostik_delivery_counts() RETURNS TABLE (status text, deliveries bigint)
+        LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public AS $$
+            SELECT status, count(*) FROM deliveries WHERE created_at > now() - interval '1 day' GROUP BY status
+        $$
     """)

@@ -1,0 +1,261 @@
+"""The exchange: one job that drains whatever is due, in threads, for a slice of time. It carries nothing; a wake-up only says "look"."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from uuid import UUID
+
+import structlog
+from redis import RedisError
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from widget_backend.bridge import deliver, errands, inbox, lanes, pull, registry, runtime, wake
+from widget_backend.bridge.lanes import Batch
+from widget_backend.bridge.models import Gate
+from widget_backend.bridge.tenancy import transaction
+
+log = structlog.get_logger()
+
+POLL_S = 0.02
+IDLE_POLL_S = 0.2
+HOST_TROUBLES = 5
+HOST_REST_S = 5.0
+
+stopping = threading.Event()
+
+
+def run() -> None:
+    """Drain for a slice. Called by RQ, by wake-ups and by the sweep alike; may run any number of times at once."""
+    try:
+        wake.begin()
+    except RedisError as error:
+        log.warning("wake_generation_failed", error=type(error).__name__)
+    try:
+        Slice().drain()
+    except (OperationalError, DBAPIError) as error:
+        # the database is away: what was leased runs out and is taken again
+        log.warning("slice_ended_by_database", error=type(error).__name__)
+        time.sleep(0.5)
+
+
+class HostBreaker:
+    """The breaker of hosts that many ends share: after some troubles in a row, all ends of the kind rest, then one probe goes first."""
+
+    def __init__(self) -> None:
+        self._troubles: Counter[str] = Counter()
+        self._rest_until: dict[str, float] = {}
+
+    def note(self, adapter: str, has_trouble: bool) -> None:
+        """Count the result of one batch."""
+        if not has_trouble:
+            self._troubles.pop(adapter, None)
+            self._rest_until.pop(adapter, None)
+            return
+        self._troubles[adapter] += 1
+        if self._troubles[adapter] >= HOST_TROUBLES:
+            self._rest_until[adapter] = time.monotonic() + HOST_REST_S
+
+    def resting(self, busy: Counter[str]) -> set[str]:
+        """Return the kinds that rest, or whose one probe is under way."""
+        now = time.monotonic()
+        return {
+            adapter
+            for adapter, until in self._rest_until.items()
+            if until > now or (self._troubles[adapter] >= HOST_TROUBLES and busy[adapter] > 0)
+        }
+
+
+hosts = HostBreaker()
+"""One per process: what it learnt outlives a slice."""
+
+
+class Slice:
+    """One slice of draining: a loop that hands work to threads, and a heartbeat for what they hold."""
+
+    def __init__(self) -> None:
+        config = runtime.get().config
+        self.threads = config.exchange_threads
+        self.until = time.monotonic() + config.slice_s
+        self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="exchange")
+        self.futures: dict[Future[object], tuple[str, UUID, str]] = {}
+        self.calls: Counter[UUID] = Counter()
+        self.kinds: Counter[str] = Counter()
+        self.inboxes: set[UUID] = set()
+        self.tokens: Counter[UUID] = Counter()
+        self.done = threading.Event()
+        self.lock = threading.Lock()
+        self.caps: dict[str, int] = {}
+
+    def drain(self) -> None:
+        """Work until nothing is due, the slice is over or the process stops; then wait for the calls that are out."""
+        heartbeat = threading.Thread(target=self._renew, name="heartbeat", daemon=True)
+        heartbeat.start()
+        try:
+            idle_since: float | None = None
+            while self._may_go_on():
+                self.done.clear()
+                started = self._start_work()
+                self._collect()
+                if started or self.futures:
+                    idle_since = None
+                    if not started:
+                        self.done.wait(POLL_S)
+                    continue
+                soon = lanes.seconds_to_next()
+                if soon is None or soon > 2.0:
+                    break
+                idle_since = idle_since or time.monotonic()
+                time.sleep(min(max(soon, 0.005), IDLE_POLL_S))
+        finally:
+            self.pool.shutdown(wait=True)
+            self._collect()
+            self.until = 0.0
+        if not stopping.is_set() and self._has_more():
+            wake.poke()
+
+    def _may_go_on(self) -> bool:
+        return time.monotonic() < self.until and not stopping.is_set()
+
+    def _has_more(self) -> bool:
+        soon = lanes.seconds_to_next()
+        return bool(inbox.due(1)) or (soon is not None and soon < 1)
+
+    # ------------------------------------------------------------------------------------------------------ handing out
+
+    def _start_work(self) -> int:
+        free = self.threads - len(self.futures)
+        if free <= 0:
+            return 0
+        started = self._start_inboxes(max(1, free // 2))
+        started += self._start_lanes(self.threads - len(self.futures))
+        started += self._start_errands(min(4, self.threads - len(self.futures)))
+        if self.threads - len(self.futures) > 0:
+            for task in pull.take(1):
+                self._submit("pull", task.end_id, "", lambda task=task: pull.run(task))  # type: ignore[misc]
+                started += 1
+        return started
+
+    def _start_inboxes(self, room: int) -> int:
+        started = 0
+        for end_id, account_id in inbox.due(room + len(self.inboxes)):
+            if end_id in self.inboxes or started >= room:
+                continue
+            lease = inbox.take(end_id, account_id)
+            if lease is None:
+                continue
+            self.inboxes.add(end_id)
+            self.tokens[lease.token] += 1
+            self._submit("inbox", end_id, "", lambda lease=lease: self._read_inbox(lease))  # type: ignore[misc]
+            started += 1
+        for app_id in inbox.due_apps(1):
+            if app_id not in self.inboxes:
+                self.inboxes.add(app_id)
+                self._submit("inbox", app_id, "", lambda app_id=app_id: inbox.split(app_id))  # type: ignore[misc]
+                started += 1
+        return started
+
+    def _start_lanes(self, room: int) -> int:
+        if room <= 0:
+            return 0
+        started = 0
+        for batch in lanes.take(room, full_ends=self._full_ends(), full_adapters=self._full_adapters()):
+            self.tokens[batch.token] += 1
+            self._submit("lane", batch.end_id, batch.adapter, lambda batch=batch: self._deliver(batch))  # type: ignore[misc]
+            started += 1
+        return started
+
+    def _start_errands(self, room: int) -> int:
+        if room <= 0:
+            return 0
+        tasks = errands.take(room)
+        for task in tasks:
+            self._submit("errand", task.end_id, "", lambda task=task: errands.run(task))  # type: ignore[misc]
+        return len(tasks)
+
+    def _full_ends(self) -> list[UUID]:
+        """Return the ends with as many calls out as they may have in this process."""
+        return [end_id for end_id, count in self.calls.items() if count >= self.caps.get(str(end_id), 1)]
+
+    def _full_adapters(self) -> set[str]:
+        """Return the kinds whose shared host rests, or already holds so many threads that others could starve."""
+        most = self.threads - max(2, self.threads // 4)
+        full = {
+            adapter
+            for adapter, count in self.kinds.items()
+            if count >= most and registry.manifest(adapter).capabilities.shared_host
+        }
+        return full | hosts.resting(self.kinds)
+
+    def _submit(self, kind: str, end_id: UUID, adapter: str, work: Callable[[], object]) -> None:
+        future = self.pool.submit(work)
+        self.futures[future] = (kind, end_id, adapter)
+        if kind == "lane":
+            self.calls[end_id] += 1
+            self.kinds[adapter] += 1
+            self.caps[str(end_id)] = registry.manifest(adapter).capabilities.cap
+        future.add_done_callback(lambda _future: self.done.set())
+
+    # ------------------------------------------------------------------------------------------------------ in a thread
+
+    def _read_inbox(self, lease: inbox.Lease) -> None:
+        try:
+            while self._may_go_on():
+                count, _has_work = inbox.work(lease)
+                self.done.set()
+                if not count:
+                    break
+        finally:
+            inbox.release(lease)
+            with self.lock:
+                self.tokens[lease.token] -= 1
+
+    def _deliver(self, batch: Batch) -> None:
+        try:
+            result = deliver.deliver(batch, may_go_on=self._may_go_on)
+            if result.calls and registry.manifest(batch.adapter).capabilities.shared_host:
+                hosts.note(batch.adapter, result.has_end_trouble)
+        finally:
+            with self.lock:
+                self.tokens[batch.token] -= 1
+
+    # --------------------------------------------------------------------------------------------------------- the loop
+
+    def _collect(self) -> None:
+        for future in [future for future in self.futures if future.done()]:
+            kind, end_id, adapter = self.futures.pop(future)
+            if kind == "lane":
+                self.calls[end_id] -= 1
+                self.kinds[adapter] -= 1
+            elif kind == "inbox":
+                self.inboxes.discard(end_id)
+            error = future.exception()
+            if isinstance(error, DBAPIError):
+                log.warning("work_interrupted", kind=kind, end=str(end_id), error=type(error.orig).__name__)
+            elif error is not None:
+                log.error("work_failed", kind=kind, end=str(end_id), exc_info=error)
+
+    def _renew(self) -> None:
+        """Renew the leases of the batches under way until the slice is over."""
+        every = runtime.get().config.heartbeat_s
+        last = time.monotonic()
+        while self.until or self.futures:
+            time.sleep(0.2)
+            if time.monotonic() - last < every:
+                continue
+            last = time.monotonic()
+            with self.lock:
+                tokens = [token for token, count in self.tokens.items() if count > 0]
+            try:
+                lanes.renew(tokens)
+            except DBAPIError as error:
+                log.warning("renew_failed", error=type(error).__name__)
+
+
+def gates_open() -> int:
+    """Count the ends that may be worked."""
+    with transaction(None) as session:
+        return session.query(Gate).filter(Gate.is_open).count()

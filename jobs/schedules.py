@@ -1,0 +1,89 @@
+"""What happens by the clock: data, and the few functions it names. Each may run twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+from sqlalchemy import delete, func, select, text, update
+
+from jobs import exchange, queues
+from widget_backend.bridge import held, life, registry, runtime, wake
+from widget_backend.bridge.errors import EndError
+from widget_backend.bridge.inbox import NEW
+from widget_backend.bridge.models import Gate, Inbox, Parked, Worker
+from widget_backend.bridge.tenancy import transaction
+
+log = structlog.get_logger()
+
+SWEEP = "sweep"
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """One job by the clock. `ttl_s`: an unstarted one is forgotten after that, so that none pile up while workers are away."""
+
+    name: str
+    queue: str
+    run: Callable[[], None]
+    every_s: int
+    ttl_s: int
+    timeout_s: int = 300
+
+
+def sweep() -> None:
+    """Look for due work, whatever wake-ups were lost."""
+    exchange.run()
+
+
+def release_held() -> None:
+    """Let go of echoes that waited for a call which never closed."""
+    with transaction(None) as session:
+        gates = session.execute(select(Gate.account_id, Gate.end_id)).all()
+    for account_id, end_id in gates:
+        with transaction(account_id) as session:
+            waits = session.scalar(select(Parked.id).where(Parked.end_id == end_id).limit(1))
+        if waits is not None and held.release_overdue(account_id, end_id):
+            wake.poke()
+
+
+def check_ends() -> None:
+    """Ask every end that should work whether it does."""
+    with transaction(None) as session:
+        gates = session.execute(select(Gate.account_id, Gate.end_id).where(Gate.is_open)).all()
+    for account_id, end_id in gates:
+        try:
+            registry.adapter(life.snapshot(account_id, end_id)).check()
+        except EndError as error:
+            life.mark_lost(account_id, end_id, error)
+            log.warning("end_check_failed", end=str(end_id), reason=error.reason)
+
+
+def keep_house() -> None:
+    """Make next months' partitions, forget old hooks and dead workers."""
+    days = runtime.get().config.inbox_days
+    with transaction(None) as session:
+        session.execute(text("select mostik_make_partitions(2)"))
+        session.execute(
+            delete(Inbox).where(Inbox.received_at < func.now() - timedelta(days=days), Inbox.state != NEW)
+        )
+        session.execute(delete(Worker).where(Worker.beat_at < func.now() - timedelta(minutes=10)))
+
+
+def pull_everything() -> None:
+    """Have every end pulled now: at start, since hooks may have come while we were down."""
+    with transaction(None) as session:
+        session.execute(update(Gate).where(Gate.pull_at.is_not(None)).values(pull_at=func.now()))
+
+
+def all_schedules() -> list[Schedule]:
+    """Return what the cron process enqueues."""
+    every = runtime.get().config.sweep_s
+    return [
+        Schedule(SWEEP, queues.EXCHANGE, sweep, every, ttl_s=3 * every, timeout_s=wake.JOB_TIMEOUT_S),
+        Schedule("release_held", queues.SCHEDULES, release_held, 20, ttl_s=60),
+        Schedule("keep_house", queues.SCHEDULES, keep_house, 3600, ttl_s=3600),
+        Schedule("check_ends", queues.SCHEDULES, check_ends, 1800, ttl_s=1800, timeout_s=1500),
+    ]

@@ -1,0 +1,180 @@
+"""Errands: what is fetched from an end beside the road, right after record - files, whose links may live minutes, and clients' profiles.
+
+A lane waits a while for them (deliver), so that trouble here costs time and never a message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import structlog
+from sqlalchemy import delete, func, select, text, update
+
+from widget_backend import clock, files, outside
+from widget_backend.bridge import content, life, registry, runtime
+from widget_backend.bridge.ends import Client
+from widget_backend.bridge.errors import AccessLost, EndError, Misconfigured, Rejected, Unsafe
+from widget_backend.bridge.events import Attachment, Kind
+from widget_backend.bridge.models import AttachmentRecord, ClientRecord, EndRecord, Errand, Lane
+from widget_backend.bridge.tenancy import transaction
+from widget_backend.limits import LimitWait
+
+log = structlog.get_logger()
+
+TRIES = 6
+FETCH_DEADLINE = timedelta(minutes=5)
+LEASE_S = 400
+PER_END = 4
+
+_TAKE = text("""
+    with due as (
+        select e.subject_id, row_number() over (partition by e.end_id order by e.not_before) as place
+        from errands e where e.not_before <= now() and e.end_id <> all(:full_ends)
+    ),
+    picked as (
+        select e.subject_id from errands e join due d on d.subject_id = e.subject_id
+        where d.place <= :per_end limit :limit for update of e skip locked
+    )
+    update errands e set lease = :token, not_before = now() + make_interval(secs => :lease_s)
+    from picked p where e.subject_id = p.subject_id
+    returning e.subject_id, e.kind, e.account_id, e.end_id, e.conversation_id, e.tries
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One leased errand."""
+
+    subject_id: UUID
+    kind: str
+    account_id: UUID
+    end_id: UUID
+    conversation_id: UUID
+    tries: int
+    token: UUID
+
+
+def take(limit: int, full_ends: Collection[UUID] = ()) -> list[Task]:
+    """Lease due errands, few per end."""
+    token = uuid4()
+    with transaction(None) as session:
+        rows = session.execute(
+            _TAKE,
+            {"token": token, "limit": limit, "per_end": PER_END, "lease_s": LEASE_S, "full_ends": list(full_ends)},
+        ).all()
+    return [Task(*row, token) for row in rows]
+
+
+def run(task: Task) -> None:
+    """Do an errand; on trouble try again a few times, then note why it failed and let the message go without."""
+    try:
+        if task.kind == "file":
+            _fetch(task)
+        else:
+            _profile(task)
+    except (EndError, Unsafe, outside.OutsideError, LimitWait, files.FileTooLarge) as error:
+        _failed(task, error)
+    except Exception as error:
+        log.exception("errand_failed", end=str(task.end_id), kind=task.kind)
+        _failed(task, error)
+    else:
+        _done(task)
+
+
+def _fetch(task: Task) -> None:
+    with transaction(task.account_id) as session:
+        row = session.get(AttachmentRecord, task.subject_id)
+        if row is None or row.state != "wait":
+            return
+        url, handle = content.source_of(row)
+        end = life.snapshot_in(session, task.end_id)
+    headers: dict[str, str] = {}
+    if not url:
+        place, extra = registry.adapter(end).locate(Attachment(kind=Kind.DOCUMENT, handle=handle, name=row.name))
+        url, headers = place, dict(extra)
+    limit = runtime.get().config.outside_max_file_bytes
+    with files.store().incoming(task.account_id, max_bytes=limit, name=row.name) as incoming:
+        outside.fetch(url, incoming, max_bytes=limit, deadline=FETCH_DEADLINE, headers=headers)  # type: ignore[arg-type]
+    stored = incoming.stored
+    with transaction(task.account_id) as session:
+        session.execute(
+            update(AttachmentRecord)
+            .where(AttachmentRecord.id == task.subject_id)
+            .values(
+                state="stored",
+                file_ref=stored.sha256,
+                mime=stored.content_type,
+                size_bytes=stored.bytes_count,
+                name=files.safe_name(row.name or url.split("?")[0].rsplit("/", 1)[-1]),
+            )
+        )
+
+
+def _profile(task: Task) -> None:
+    with transaction(task.account_id) as session:
+        client = session.get(ClientRecord, task.subject_id)
+        end = life.snapshot_in(session, task.end_id)
+    if client is None:
+        return
+    known = content.person_of(client.remote_id, client.name, client.profile)
+    found = registry.adapter(end).profile(Client(id=str(client.id), person=known))
+    with transaction(task.account_id) as session:
+        row = session.scalars(select(ClientRecord).where(ClientRecord.id == client.id).with_for_update()).one()
+        row.name = found.name or row.name
+        row.profile = {**row.profile, **content.profile_of(found)}
+        row.profile_at = clock.now()
+
+
+def _done(task: Task) -> None:
+    with transaction(None) as session:
+        session.execute(delete(Errand).where(Errand.subject_id == task.subject_id, Errand.lease == task.token))
+    _let_go(task)
+
+
+def _failed(task: Task, error: Exception) -> None:
+    reason = str(getattr(error, "reason", type(error).__name__))
+    is_final = isinstance(error, Rejected | Unsafe | files.FileTooLarge | AccessLost | Misconfigured)
+    is_final |= isinstance(error, outside.BadStatus) and 400 <= error.status < 500
+    log.warning("errand_trouble", end=str(task.end_id), kind=task.kind, reason=reason, tries=task.tries + 1)
+    if is_final or task.tries + 1 >= TRIES:
+        if task.kind == "file":
+            with transaction(task.account_id) as session:
+                session.execute(
+                    update(AttachmentRecord)
+                    .where(AttachmentRecord.id == task.subject_id, AttachmentRecord.state == "wait")
+                    .values(state="failed", reason=reason)
+                )
+        _done(task)
+        return
+    wait = timedelta(seconds=min(2 ** (task.tries + 1), 60))
+    with transaction(None) as session:
+        session.execute(
+            update(Errand)
+            .where(Errand.subject_id == task.subject_id, Errand.lease == task.token)
+            .values(tries=task.tries + 1, lease=None, not_before=func.now() + wait)
+        )
+
+
+def _let_go(task: Task) -> None:
+    """Let lanes of the conversation look at once, instead of at their next poll."""
+    with transaction(None) as session:
+        session.execute(
+            update(Lane)
+            .where(
+                Lane.conversation_id == task.conversation_id,
+                Lane.settled_seq < Lane.last_seq,
+                Lane.not_before > func.now(),
+                Lane.not_before < func.now() + timedelta(seconds=2),
+            )
+            .values(not_before=func.now())
+        )
+
+
+def count_waiting(account_id: UUID) -> int:
+    """Count the errands of an account that are not done."""
+    with transaction(account_id) as session:
+        ends = select(EndRecord.id)
+        return int(session.scalar(select(func.count()).where(Errand.end_id.in_(ends))) or 0)

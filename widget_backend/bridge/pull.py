@@ -1,0 +1,142 @@
+"""Pull: ends are asked what their hooks may not have brought - after outages, at start, every few minutes - or everything, where no hook can reach us.
+
+What a pull brings is kept in the inbox like a hook; the once-only keys make what was already there a duplicate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+import structlog
+from sqlalchemy import func, select, text, update
+from sqlalchemy.orm import Session
+
+from widget_backend import clock
+from widget_backend.bridge import items, keep, life, registry, runtime, wake
+from widget_backend.bridge.ends import Conversation, End, Pulled, PullRequest, Side
+from widget_backend.bridge.errors import EndError, Retry
+from widget_backend.bridge.models import ClientRecord, ConversationRecord, EndRecord, Gate, LinkRecord
+from widget_backend.bridge.tenancy import transaction
+from widget_backend.limits import LimitWait
+from widget_backend.outside import OutsideError
+
+log = structlog.get_logger()
+
+ACTIVE_FOR = timedelta(hours=24)
+OVERLAP = timedelta(minutes=5)
+CONVERSATIONS = 200
+ROUNDS = 50
+LEASE_S = 300
+
+_TAKE = text("""
+    with due as (
+        select end_id from gates
+        where pull_at <= now() and is_open and pull_lease_until <= now()
+        order by pull_at limit :limit for update skip locked
+    )
+    update gates g set pull_lease = :token, pull_lease_until = now() + make_interval(secs => :lease_s)
+    from due where g.end_id = due.end_id
+    returning g.end_id, g.account_id, g.cursor, g.pulled_at
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One end to pull."""
+
+    end_id: UUID
+    account_id: UUID
+    cursor: dict[str, object]
+    pulled_at: datetime | None
+    token: UUID
+
+
+def take(limit: int) -> list[Task]:
+    """Lease ends whose pull is due."""
+    token = uuid4()
+    with transaction(None) as session:
+        rows = session.execute(_TAKE, {"limit": limit, "token": token, "lease_s": LEASE_S}).all()
+    return [Task(*row, token) for row in rows]
+
+
+def run(task: Task) -> int:
+    """Pull an end until it has nothing more (or a bound); count what was new; set when it is next."""
+    facts = None
+    new = 0
+    try:
+        end = life.snapshot(task.account_id, task.end_id)
+        facts = registry.manifest(end.adapter).capabilities
+        new = _pull(task, end)
+    except EndError as error:
+        log.warning("pull_trouble", end=str(task.end_id), reason=error.reason)
+        if not life.mark_lost(task.account_id, task.end_id, error):
+            after = error.after if isinstance(error, Retry) else None
+            _finish(task, after or timedelta(seconds=30), is_done=False)
+            return 0
+    except (OutsideError, LimitWait) as error:
+        log.warning("pull_trouble", end=str(task.end_id), reason=getattr(error, "reason", "limit"))
+        _finish(task, timedelta(seconds=30), is_done=False)
+        return 0
+    if new:
+        wake.poke()
+    _finish(task, facts.pull_every if facts else None, is_done=True)
+    return new
+
+
+def _pull(task: Task, end: End) -> int:
+    facts = registry.manifest(end.adapter).capabilities
+    since = (task.pulled_at or clock.now() - timedelta(minutes=30)) - OVERLAP
+    cursor, new = dict(task.cursor), 0
+    with transaction(task.account_id) as session:
+        conversations = _active(session, end) if facts.once else ()
+    for _round in range(ROUNDS):
+        request = PullRequest(since=since, cursor=cursor, conversations=conversations)
+        pulled: Pulled = registry.adapter(end).pull(request)
+        new += keep.keep_pulled(keep.Door(task.end_id, task.account_id), pulled.raws, clock.now())
+        cursor = dict(pulled.cursor)
+        # the cursor is moved after what it stands for is kept: a crash between pulls the same once more
+        with transaction(None) as session:
+            session.execute(
+                update(Gate).where(Gate.end_id == task.end_id, Gate.pull_lease == task.token).values(cursor=cursor)
+            )
+        if pulled.raws:
+            wake.poke()
+        if not pulled.more:
+            break
+    return new
+
+
+def _active(session: Session, end: End) -> tuple[Conversation, ...]:
+    """Return the conversations of this end that were active lately, newest first."""
+    end_id = UUID(end.id)
+    query = (
+        select(ConversationRecord, ClientRecord, EndRecord, LinkRecord)
+        .join(ClientRecord, ClientRecord.id == ConversationRecord.client_id)
+        .join(EndRecord, EndRecord.id == ConversationRecord.channel_id)
+        .join(
+            LinkRecord,
+            (LinkRecord.conversation_id == ConversationRecord.id) & (LinkRecord.connection_id == end_id),
+            isouter=end.side is Side.NETWORK,
+        )
+        .where(ConversationRecord.last_at > func.now() - ACTIVE_FOR)
+        .order_by(ConversationRecord.last_at.desc())
+        .limit(CONVERSATIONS)
+    )
+    if end.side is Side.NETWORK:
+        query = query.where(ConversationRecord.channel_id == end_id)
+    return tuple(items.conversation_of(*row) for row in session.execute(query))
+
+
+def _finish(task: Task, next_in: timedelta | None, *, is_done: bool) -> None:
+    every = next_in or timedelta(seconds=runtime.get().config.pull_s)
+    values: dict[str, object] = {
+        "pull_lease": None,
+        "pull_lease_until": func.now(),
+        "pull_at": func.now() + every,
+    }
+    if is_done:
+        values["pulled_at"] = func.now()
+    with transaction(None) as session:
+        session.execute(update(Gate).where(Gate.end_id == task.end_id, Gate.pull_lease == task.token).values(**values))
