@@ -59,7 +59,8 @@ def peer_settings(peers: Mapping[str, Mapping[str, Any]], allowed: tuple[str, ..
         value = peers.get(manifest.key, {}).get(setting.name)
         if value is not None:
             settings[env_name(manifest.key, setting.name)] = ",".join(value) if isinstance(value, list) else str(value)
-    hosts = {urlsplit(str(peer["base_url"])).netloc for peer in peers.values()}
+    # any port of them: a simulated portal has one of its own, and more can be made while the demo runs
+    hosts = {urlsplit(str(peer["base_url"])).hostname or "" for peer in peers.values()}
     settings["MOSTIK_OUTSIDE_PRIVATE_HOSTS"] = ",".join(sorted({*allowed, *hosts}))
     return settings
 

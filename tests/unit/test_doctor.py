@@ -1,0 +1,55 @@
+"""The doctor: a sound server has no bad finding, and each fault is named with a cure."""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+from widget_backend import doctor
+from widget_backend.config import Config
+from widget_backend.doctor import State
+
+
+def test_sound_database_queue_and_clock_are_good(app: Any, config: Config) -> None:
+    checks = (doctor.database_role, doctor.migrations, doctor.queue, doctor.time_skew)
+
+    assert [check(config).state for check in checks] == [State.GOOD] * 4
+
+
+def test_owner_as_application_role_is_refused(app: Any, config: Config) -> None:
+    found = doctor.database_role(dataclasses.replace(config, database_url=config.database_owner_url))
+
+    assert found.state == State.BAD and "owns tables" in found.seen and found.cure
+
+
+def test_missing_workers_are_named(app: Any, config: Config) -> None:
+    found = doctor.workers(config)
+
+    assert found.state == State.BAD and "exchange" in found.seen
+
+
+def test_keys_that_others_can_read_are_bad(config: Config, tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "secret").write_text("x")
+    os.chmod(tmp_path / "keys" / "secret", 0o644)
+
+    assert doctor.keys(dataclasses.replace(config, var_dir=tmp_path)).state == State.BAD
+
+
+def test_full_disk_is_bad(config: Config) -> None:
+    assert doctor.disk(dataclasses.replace(config, disk_floor_bytes=1 << 60)).state == State.BAD
+
+
+def test_nothing_reachable_is_findings_with_cures_and_no_traceback(config: Config) -> None:
+    gone = dataclasses.replace(
+        config,
+        database_url="postgresql+psycopg://app:x@127.0.0.1:1/none",
+        redis_url="redis://127.0.0.1:1/0",
+        public_url="http://127.0.0.1:1",
+    )
+    findings = {found.check: found for found in doctor.examine(gone)}
+
+    assert set(findings) == set(doctor.CHECKS)
+    bad = [name for name, found in findings.items() if found.state == State.BAD]
+    assert {"database role", "migrations", "queue", "clock", "public address", "workers"} <= set(bad)
+    assert all(findings[name].cure for name in bad)
