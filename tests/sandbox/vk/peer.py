@@ -123,6 +123,8 @@ class VkPeer(Peer):
             community.comments.clear()
             community.comment_guids.clear()
             community.comment_moments.clear()
+        for user in self.world.users.values():
+            self.say_now.draw(user)
         for token in self.world.tokens.values():
             token.call_count = token.exceeded_count = token.most_in_1_s = 0
 

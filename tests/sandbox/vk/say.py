@@ -12,17 +12,16 @@ poll|call, "name", "content_b64" | "file", "seconds", "lat", "long", "url", "tit
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tests.sandbox import samples
 from tests.sandbox.frame import BadControl
-from tests.sandbox.vk import comments, represent
+from tests.sandbox.vk import comments, gifts, represent
+from tests.sandbox.vk.gestures import GESTURES, own_message
 from tests.sandbox.vk.state import ADMIN_ID, CHAT_BASE, Community, Dialog, Json, Message, User
 
 if TYPE_CHECKING:
     from tests.sandbox.vk.peer import VkPeer
-
-STICKER_SIZES = (64, 128, 256)
 
 
 class Say:
@@ -40,10 +39,9 @@ class Say:
         peer_id = CHAT_BASE + int(body["chat"]) if body.get("chat") else user.id
         dialog = community.dialog(peer_id)
         done = {"account": str(community.id), "user": user.id, "conversation": str(peer_id)}
-        for word, deed in self._small_deeds(community, dialog, body).items():
+        for word, gesture in GESTURES.items():
             if word in body:
-                done.update(deed())
-                return done
+                return done | gesture(self._peer, community, dialog, body)
         if body.get("read"):
             self._peer.deeds.read_by_customer(community, dialog)
         if body.get("typing"):
@@ -79,64 +77,16 @@ class Say:
             return found
         is_number = isinstance(wanted, int) or wanted.isdigit()
         user = self._peer.world.add_user("Иван" if is_number else str(wanted), int(wanted) if is_number else 0)
-        portrait = self._peer.media.put("portrait.png", samples.png(200, 200, user.id), "image/png")
-        user.photo_url = self._peer.media.url(portrait)
+        self.draw(user)
         return user
 
-    def _small_deeds(self, community: Community, dialog: Dialog, body: Json) -> dict[str, Any]:
-        deeds = self._peer.deeds
-
-        def deny() -> Json:
-            deeds.deny(community, dialog)
-            return {"id": None}
-
-        def allow() -> Json:
-            deeds.allow(community, dialog, str(body.get("key", "")))
-            return {"id": None}
-
-        def block() -> Json:
-            deeds.block(community, dialog, is_blocked=bool(body["block"]))
-            return {"id": None}
-
-        def press() -> Json:
-            event_id = secrets.token_hex(6)
-            deeds.press(community, dialog, event_id, int(body.get("message", 1)), body["press"])
-            return {"id": event_id}
-
-        def delete() -> Json:
-            one = self._own(community, dialog, int(body["delete"]), is_out=body.get("as") == "admin")
-            deeds.delete_message(community, one, everybody=True)
-            return {"id": one.id}
-
-        def reaction() -> Json:
-            by_cmid = {one.cmid: one for one in dialog.messages}
-            one = by_cmid.get(int(body.get("message", 1)))
-            if one is None:
-                raise BadControl("message must be the number of a message in this dialog")
-            deeds.react(community, one, int(body["reaction"]), by_customer=True)
-            return {"id": one.id}
-
-        def join() -> Json:
-            self._peer.events.emit(community, "group_join", {"user_id": dialog.peer_id, "join_type": "join"})
-            return {"id": None}
-
-        def lead() -> Json:
-            number = secrets.randbelow(10**6)
-            lead_form = {"form_id": 4, "form_name": "Заявка", "ad_id": 0, "answers": body["lead"]}
-            ids = {"lead_id": number, "group_id": community.id, "user_id": dialog.peer_id}
-            self._peer.events.emit(community, "lead_forms_new", ids | lead_form)
-            return {"id": number}
-
-        return {f.__name__: f for f in (deny, allow, block, press, delete, reaction, join, lead)}
-
-    def _own(self, community: Community, dialog: Dialog, message_id: int, *, is_out: bool) -> Message:
-        one = community.messages.get(message_id)
-        if one is None or one.is_deleted or one.peer_id != dialog.peer_id or one.out != is_out:
-            raise BadControl(f"message {message_id} is not one of theirs")
-        return one
+    def draw(self, user: User) -> None:
+        """Give the person a portrait that can be downloaded."""
+        portrait = self._peer.media.put("portrait.png", samples.png(200, 200, user.id), "image/png")
+        user.photo_url = self._peer.media.url(portrait)
 
     def _edit(self, community: Community, dialog: Dialog, user: User, body: Json) -> Message:
-        one = self._own(community, dialog, int(body["edit"]), is_out=body.get("as") == "admin")
+        one = own_message(community, dialog, int(body["edit"]), is_out=body.get("as") == "admin")
         attachments = one.attachments
         if "attachments" in body:
             attachments = self._attachments(user.id, body)[0]
@@ -172,82 +122,10 @@ class Say:
         return represent.quoted(by_cmid[cmid])
 
     def _attachments(self, owner_id: int, body: Json) -> tuple[list[Json], Json | None]:
-        made, geo = [], None
-        for wanted in body.get("attachments") or []:
-            kind = wanted.get("type")
-            if kind == "geo":
-                latitude, longitude = float(wanted.get("lat", 55.75)), float(wanted.get("long", 37.61))
-                place = {"title": "Москва, Россия", "city": "Москва", "country": "Россия"}
-                coordinates = {"latitude": latitude, "longitude": longitude}
-                geo = {"type": "point", "coordinates": coordinates, "place": place}
-            else:
-                made.append(self._attachment(owner_id, str(kind), wanted))
-        return made, geo
-
-    def _attachment(self, owner_id: int, kind: str, wanted: Json) -> Json:
-        media = self._peer.media
-        if kind == "photo":
-            has_file = "file" in wanted or "content_b64" in wanted
-            return media.photo(owner_id, media.file_of(wanted, "photo.png", b"") if has_file else None)
-        if kind == "doc":
-            return media.doc(owner_id, media.file_of(wanted, "price.pdf", samples.pdf()))
-        if kind in {"voice", "audio_message"}:
-            seconds = int(wanted.get("seconds", 3))
-            return media.voice(owner_id, media.file_of(wanted, "voice.ogg", samples.ogg(seconds)), seconds)
-        if kind == "graffiti":
-            return media.graffiti(owner_id, media.file_of(wanted, "graffiti.png", samples.png(600, 400, 2)))
-        if kind == "raw":
-            return dict(wanted["attachment"])
-        return self._without_file(owner_id, kind, wanted)
-
-    def _without_file(self, owner_id: int, kind: str, wanted: Json) -> Json:
-        """Make the kinds that carry no file of their own (vk.md 3.2)."""
-        date, number = int(self._peer.now()), next(self._peer.world.media_ids)
-        picture = self._peer.media.url(self._peer.media.put("picture.png", samples.png(256, 256, 1), "image/png"))
-        key, ids = {"access_key": "k" + secrets.token_hex(6)}, {"id": number, "owner_id": owner_id}
-        images = [{"url": picture, "width": size, "height": size} for size in STICKER_SIZES]
-        sticker = {"inner_type": "base_sticker_new", "sticker_id": 9012, "product_id": 279}
-        price = {"amount": "50000", "currency": {"id": 643, "name": "RUB", "title": "RUB"}, "text": "500 ₽"}
-        shop = {
-            "availability": 0,
-            "category": {"inner_type": "market_market_category_nested", "id": 1, "name": "Посуда"},
-        }
-        link = {"url": wanted.get("url", "https://example.com/"), "title": wanted.get("title", "Пример")}
-        answers = [{"id": 1, "text": "да", "votes": 0, "rate": 0}, {"id": 2, "text": "нет", "votes": 0, "rate": 0}]
-        duration = {"duration": int(wanted.get("seconds", 12))}
-        video = {"title": wanted.get("title", "ролик"), "image": images, "can_add": 1, "type": "video", "date": date}
-        bodies: dict[str, Json] = {
-            "sticker": sticker | {"images": images, "images_with_background": images, "is_allowed": True},
-            "video": ids | key | duration | video,
-            "audio": ids | duration | {"artist": "А", "title": "Песня", "url": "", "date": date},
-            "link": link | {"caption": "example.com", "description": ""},
-            "wall": {
-                "id": 55,
-                "from_id": owner_id,
-                "to_id": owner_id,
-                "date": date,
-                "post_type": "post",
-                "text": "Запись",
-            }
-            | {"owner_id": owner_id, "attachments": [], "inner_type": "wall_wallpost"},
-            "wall_reply": {
-                "id": 77,
-                "from_id": owner_id,
-                "post_id": 55,
-                "owner_id": owner_id,
-                "date": date,
-                "text": "?",
-            },
-            "market": ids | shop | {"title": "Кружка", "description": "", "price": price, "thumb_photo": picture},
-            "gift": {"id": 90, "thumb_256": picture, "thumb_96": picture, "thumb_48": picture},
-            "story": ids | key | {"date": date, "expires_at": date + 86400, "type": "photo"},
-            "poll": ids | {"question": "?", "answers": answers, "votes": 0, "created": date},
-            "call": {"initiator_id": owner_id, "receiver_id": 0, "state": "reached", "time": date, "video": False}
-            | duration,
-        }
-        if kind not in bodies:
-            raise BadControl(f"unknown attachment type {kind}")
-        return {"type": kind, kind: bodies[kind]}
+        wanted = body.get("attachments") or []
+        places = [gifts.geo(one) for one in wanted if one.get("type") == "geo"]
+        made = [gifts.make(self._peer, owner_id, one) for one in wanted if one.get("type") != "geo"]
+        return made, places[0] if places else None
 
     def _comment(self, community: Community, body: Json) -> Json:
         about = body["comment"]

@@ -123,6 +123,19 @@ def test_what_customers_send_can_be_downloaded(desk: Desk) -> None:
     assert requests.get(voice["audio_message"]["link_mp3"], timeout=5).content.startswith(b"\xff\xfb")
 
 
+def test_a_portrait_can_be_downloaded_also_after_a_reset(desk: Desk) -> None:
+    desk.control("reset")
+    photo = desk.ok("users.get", user_ids=USER, fields="photo_200")[0]["photo_200"]
+    assert requests.get(photo, timeout=5).status_code == 200
+
+
+def test_everything_back_to_the_seed_keeps_the_printed_credentials() -> None:
+    with start(["--only", "vk"]) as running:
+        vk = running.addresses["vk"]
+        again = requests.post(f"{vk['base_url']}/_sandbox/reset", json={"all": True}, timeout=5).json()
+    assert {key: again[key] for key in vk} == vk
+
+
 def test_a_file_of_the_customers_own_is_passed_on_unchanged(desk: Desk) -> None:
     file = {"file": ("смета.txt", io.BytesIO("итого 500".encode()), "text/plain")}
     key = requests.post(f"{desk.base}/phone/files?network=vk", files=file, timeout=5).json()["file"]
