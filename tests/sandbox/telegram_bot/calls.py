@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.sandbox.telegram_bot.entities import CAPTION_UNITS, TEXT_UNITS, Entity, format_text, found_in, units
 from tests.sandbox.telegram_bot.errors import ApiError, bad, forbidden
-from tests.sandbox.telegram_bot.params import Params
+from tests.sandbox.telegram_bot.params import Params, whole
 from tests.sandbox.telegram_bot.state import DAY_S, Bot, Chat, Connection, Json, Message
 
 if TYPE_CHECKING:
@@ -122,13 +122,13 @@ class Call:
             }
         if not asked:
             return {}
-        found = place.chat.messages.get(int(asked.get("message_id") or 0))
+        found = place.chat.messages.get(whole(asked.get("message_id", 0), "Invalid message identifier specified"))
         if found is None or found.deleted:
             if asked.get("allow_sending_without_reply") in (True, "true", "True", 1):
                 return {}
             raise bad("message to be replied not found")
         reply: Json = {"reply_to_message": found.quoted()}
-        if quote := asked.get("quote"):
+        if quote := str(asked.get("quote") or ""):
             position = found.text.find(quote)
             if position < 0:
                 raise bad("QUOTE_TEXT_INVALID")

@@ -31,7 +31,7 @@ def act(peer: TelegramPeer, body: Json) -> Json:
     """Do what the body says and return {"id", "ids"}. Raises: BadControl."""
     try:
         return _act(peer, body)
-    except (TypeError, ValueError, KeyError) as trouble:
+    except (TypeError, ValueError, KeyError, AttributeError) as trouble:
         raise BadControl(f"{type(trouble).__name__}: {trouble}") from trouble
 
 

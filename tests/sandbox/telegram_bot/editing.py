@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.sandbox.telegram_bot.calls import Call, Place
 from tests.sandbox.telegram_bot.deeds import CONTENT, MEDIA_FIELDS
 from tests.sandbox.telegram_bot.errors import NOT_MODIFIED, bad
+from tests.sandbox.telegram_bot.params import whole
 from tests.sandbox.telegram_bot.sending import input_media, with_entities
 from tests.sandbox.telegram_bot.state import DAY_S, Json, Message
 
@@ -105,7 +106,7 @@ def _message_ids(call: Call) -> list[int]:
         raise bad("Message identifiers are not specified")
     if len(ids) > DELETE_IDS:
         raise bad("Too many message identifiers specified")
-    return [int(one) for one in ids]
+    return [whole(one, "Can't parse message identifier as a Number") for one in ids]
 
 
 async def delete_messages(call: Call) -> bool:
@@ -161,6 +162,8 @@ async def set_message_reaction(call: Call) -> bool:
     reactions = call.params.array("reaction", "reaction types", "ReactionType") or []
     if len(reactions) > 1:
         raise bad("REACTIONS_TOO_MANY")
+    if not all(isinstance(one, dict) for one in reactions):
+        raise bad("can't parse ReactionType: expected an Object")
     emoji = "".join(str(one.get("emoji", "")) for one in reactions)
     call.peer.deeds.short_note("reaction", call.bot, place, id=str(message.id), emoji=emoji, direction="out")
     return True

@@ -15,6 +15,14 @@ UPLOAD_BYTES = 50 * 1024 * 1024
 TRUE_WORDS = {"true", "yes", "1"}  # the server lower-cases; anything else is false
 
 
+def whole(value: object, refusal: str) -> int:
+    """Read a number inside a JSON value: a number or its text. Raises: ApiError 400 with the refusal."""
+    try:
+        return int(str(value))
+    except ValueError:
+        raise bad(refusal) from None
+
+
 @dataclass(frozen=True, slots=True)
 class Upload:
     """A file part of a multipart body."""
@@ -101,7 +109,11 @@ async def read(request: web.Request) -> Params:
     if request.content_type == "application/json":
         params.values.update(await _json_body(request))
         return params
-    for name, value in (await request.post()).items():
+    try:
+        form = await request.post()
+    except ValueError:
+        raise ApiError(400, "Bad Request: can't parse the request body") from None
+    for name, value in form.items():
         if isinstance(value, web.FileField):
             params.uploads[name] = _upload(value)
         else:

@@ -114,10 +114,13 @@ async def input_media(call: Call, item: dict[str, Any]) -> Json:
     if kind not in {*ALBUM_TYPES, "animation"}:
         raise bad("Can't parse InputMedia: type must be one of photo, video, animation, audio, document")
     stored = await input_file(call, item["media"], kind, part="")
+    given = item.get("caption_entities")
+    if given is not None and not isinstance(given, list):
+        raise bad("Expected an Array of MessageEntity")
     caption, entities = read_words(
         str(item.get("caption") or ""),
         str(item.get("parse_mode") or ""),
-        item.get("caption_entities"),
+        given,
         is_caption=True,
     )
     return media.field_of(call.bot, stored) | with_entities("caption", caption, entities)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -105,7 +106,9 @@ class UpdateQueue:
         self.allowed: list[str] = []
         self.next_set_at = 0.0
         self._generation = 0
-        self._in_flight: dict[int, str] = {}
+        self._held: dict[int, Update] = {}  # waits for a free connection
+        self._busy: Counter[str] = Counter()  # keys on the way, with the number of their updates
+        self._in_flight: set[int] = set()
         self._last_error: tuple[int, str] | None = None
         self._gone_since: float | None = None
         self._poll: asyncio.Future[None] | None = None
@@ -125,7 +128,7 @@ class UpdateQueue:
         self._last_id += 1
         update = Update(self._last_id, kind, body, key, self.now())
         self._check(update.json())
-        self._pending[update.id] = update
+        self._pending[update.id] = self._held[update.id] = update
         if self._poll and not self._poll.done():
             self._poll.set_result(None)
         self.push()
@@ -138,13 +141,21 @@ class UpdateQueue:
     def clear(self) -> None:
         """Forget all updates."""
         self._pending.clear()
-        self._in_flight.clear()
+        self._start_over()
+
+    def _start_over(self) -> None:
+        """Take back what is on the way: the old sender's tries no longer count."""
         self._generation += 1
+        self._held = dict(self._pending)
+        self._busy.clear()
+        self._in_flight.clear()
 
     def _expire(self) -> None:
-        for update in list(self._pending.values()):
-            if update.created_at + DAY_S < self.now():
-                self.settle(update)
+        while self._pending:
+            oldest = next(iter(self._pending.values()))
+            if oldest.created_at + DAY_S >= self.now():
+                return
+            self.settle(oldest)
 
     # -- webhook -----------------------------------------------------------------------------------------------------
 
@@ -153,8 +164,7 @@ class UpdateQueue:
         if webhook and self._poll and not self._poll.done():
             self._poll.set_exception(conflict("terminated by setWebhook request"))
         self.webhook, self._gone_since = webhook, None
-        self._generation += 1
-        self._in_flight.clear()
+        self._start_over()
         if webhook is None:
             self._last_error = None
         self.push()
@@ -164,18 +174,18 @@ class UpdateQueue:
         if self.webhook is None:
             return
         self._expire()
-        for update in list(self._pending.values()):
-            busy = set(self._in_flight.values())
-            if update.id in self._in_flight or (update.key not in busy and len(busy) >= self.webhook.max_connections):
-                continue
-            self._hand_over(update, self.webhook)
+        for update in list(self._held.values()):
+            if update.key in self._busy or len(self._busy) < self.webhook.max_connections:
+                self._hand_over(update, self.webhook)
 
     def _hand_over(self, update: Update, webhook: Webhook) -> None:
         generation = self._generation
         headers = {"Content-Type": "application/json"}
         if webhook.secret_token:
             headers["X-Telegram-Bot-Api-Secret-Token"] = webhook.secret_token
-        self._in_flight[update.id] = update.key
+        self._held.pop(update.id)
+        self._in_flight.add(update.id)
+        self._busy[update.key] += 1
         before = self._peer.hooks.pending
         self._peer.hooks.send(
             Hook(
@@ -196,7 +206,7 @@ class UpdateQueue:
     def _heard(self, update: Update, generation: int, answer: Answer) -> None:
         if 200 <= answer.status < 300:
             if generation == self._generation:
-                self._last_error = self._gone_since = None
+                self._gone_since = None  # the last error stays shown, as the service does
             self.settle(update)
             return
         if generation != self._generation:
@@ -217,7 +227,13 @@ class UpdateQueue:
     def settle(self, update: Update) -> None:
         """Forget an update that was accepted, confirmed or has expired."""
         self._pending.pop(update.id, None)
-        if self._in_flight.pop(update.id, None) is not None:
+        self._held.pop(update.id, None)
+        if update.id not in self._in_flight:
+            return
+        self._in_flight.discard(update.id)
+        self._busy[update.key] -= 1
+        if not self._busy[update.key]:
+            del self._busy[update.key]
             asyncio.get_running_loop().call_soon(self.push)
 
     def info(self) -> Json:
@@ -262,6 +278,7 @@ class UpdateQueue:
         ids = list(self._pending)
         for update_id in ids[:offset] if offset < 0 else [known for known in ids if known < offset]:
             self._pending.pop(update_id)
+            self._held.pop(update_id, None)
 
     async def _wait(self, timeout_s: int) -> None:
         if self._poll and not self._poll.done():

@@ -101,7 +101,7 @@ class Door:
 
     async def until(self, count: int) -> None:
         """Wait until so many hooks have come."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while len(self.bodies) < count:
                 await asyncio.sleep(0.01)
 

@@ -282,3 +282,39 @@ def test_a_comment_names_its_thread() -> None:
         assert message["reply_to_message"]["forward_origin"]["message_id"] == 15
 
     play(scene)
+
+
+def test_thousands_of_waiting_updates_leave_when_the_webhook_comes_back() -> None:
+    async def scene(stage: Stage) -> None:
+        async with door() as opened:
+            for number in range(2000):
+                await stage.say(user=600000 + number % 50, text=str(number))
+            await stage.call("setWebhook", url=opened.url)
+            await opened.until(2000)
+            by_chat: dict[int, list[int]] = {}
+            for body in opened.bodies:
+                by_chat.setdefault(body["message"]["chat"]["id"], []).append(int(body["message"]["text"]))
+            assert all(numbers == sorted(numbers) for numbers in by_chat.values())
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"attachments": "abc"},
+        {"attachments": [{"type": "parcel"}]},
+        {"edit": 5, "text": "x"},
+        {"album": True, "attachments": [{"type": "photo"}]},
+        {"business": "no such", "text": "x"},
+        {"account": "no such", "text": "x"},
+        {"press": "x"},
+    ],
+)
+def test_a_senseless_control_call_is_refused(body: dict[str, Any]) -> None:
+    async def scene(stage: Stage) -> None:
+        answer = await stage.session.post(f"{stage.peer.base_url}/_sandbox/say", json=body)
+        assert answer.status == 400 and (await answer.json())["error"]
+
+    play(scene)
