@@ -421,10 +421,12 @@ def test_a_batch_spends_one_request_and_each_has_his_own_outcome(talking: Desk) 
         item('one "quoted" \\ line\nтекст 🙂 '),
         item("nobody allowed this", conversation=conversation(ANNA + 7)),
         item("x" * 4097),
+        item("with a file", files=(file(Kind.DOCUMENT, "a.exe", "", b"MZ"),)),
         item("two", conversation=conversation(ANNA + 1)),
     ]
     outcomes = talking.vk.send(batch)
-    assert [getattr(one, "reason", "ok") for one in outcomes] == ["ok", "not_allowed", "text_too_long", "ok"]
+    reasons = [getattr(one, "reason", "ok") for one in outcomes]
+    assert reasons == ["ok", "not_allowed", "text_too_long", "file_refused", "ok"]
     assert talking.outgoing()[0]["text"] == batch[0].text
     assert len(talking.calls("execute")) == 1
     assert talking.vk.send(batch)[0] == outcomes[0]

@@ -47,19 +47,22 @@ class Vk:
     # -------------------------------------------------------------------------------------------------------- delivery
 
     def send(self, batch: Sequence[Item]) -> Sequence[Outcome]:
-        """Send new messages: one by itself, several by `execute`, which spends one request. Each has its `random_id`."""
+        """Send new messages: several texts by one `execute`, which spends one request, then those that wait for an upload.
+
+        Shape: nothing is raised for the whole batch, so that no result of an earlier request is lost.
+        """
+        texts = [place for place, item in enumerate(batch) if not _files(item)]
+        groups = [texts[start : start + CALLS_PER_EXECUTE] for start in range(0, len(texts), CALLS_PER_EXECUTE)]
+        groups += [[place] for place, item in enumerate(batch) if _files(item)]
         outcomes: dict[int, Outcome] = {}
-        ready: list[tuple[int, Params]] = []
-        for place, item in enumerate(batch):
+        for group in groups:
             try:
                 with preparing(), understood():
-                    ready.append((place, self._sending(item)))
-            except EndError as error:
-                outcomes[place] = error
-        for start in range(0, len(ready), CALLS_PER_EXECUTE):
-            part = ready[start : start + CALLS_PER_EXECUTE]
-            sent = self._sent([params for _, params in part])
-            outcomes |= {place: outcome for (place, _), outcome in zip(part, sent, strict=True)}
+                    sendings = [self._sending(batch[place]) for place in group]
+            except EndError as error:  # of an upload: those go one by one
+                outcomes |= dict.fromkeys(group, error)
+                continue
+            outcomes |= zip(group, self._sent(sendings), strict=True)
         return [outcomes[place] for place in range(len(batch))]
 
     def _sending(self, item: Item) -> dict[str, object]:
@@ -96,7 +99,7 @@ class Vk:
         return contents
 
     def _sent(self, sendings: Sequence[Params]) -> list[Outcome]:
-        """Send at most 25. A whole request that failed is everybody's error, so that no earlier result is lost."""
+        """Send at most 25 messages by one request; what befalls the request befalls each of them."""
         try:
             with understood():
                 if len(sendings) == 1:

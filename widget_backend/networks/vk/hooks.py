@@ -96,7 +96,8 @@ def answer(hook: Hook, owner: Owner) -> HookAnswer:
 
     Source: vk.md 3.1; anything else counts as a failure there and is repeated.
     """
-    if _kind_of(hook) != _CONFIRMATION:
+    # most hooks are none, and the door is measured: they are not read twice
+    if _CONFIRMATION.encode() not in hook.body or _kind_of(hook) != _CONFIRMATION:
         return HookAnswer(body="ok")
     code = owner.secrets.get("confirmation", "")
     return HookAnswer(body=code) if code else HookAnswer(status=503, body="no confirmation code")
