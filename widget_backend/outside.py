@@ -12,6 +12,7 @@ import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
@@ -144,6 +145,17 @@ class _Setup:
 
 _setup: _Setup | None = None
 _local = threading.local()
+_patience: ContextVar[timedelta | None] = ContextVar("mostik_patience", default=None)
+
+
+@contextmanager
+def patience(wait: timedelta) -> Iterator[None]:
+    """Let the calls inside wait so long for their limits: for set-up steps that nobody repeats for us."""
+    token = _patience.set(wait)
+    try:
+        yield
+    finally:
+        _patience.reset(token)
 
 
 def configure(settings: Settings) -> None:
@@ -294,7 +306,7 @@ class Session:
             return state
         if settings.valkey is None:
             raise RuntimeError("limits need Valkey")
-        valkey, longest = settings.valkey, settings.limit_wait if limit_wait is None else limit_wait
+        valkey, longest = settings.valkey, _patience.get() or limit_wait or settings.limit_wait
 
         def spend() -> None:
             bound = min(longest, timedelta(seconds=max(state.left_s(), 0)))

@@ -184,7 +184,7 @@ def _after_lost_lease(settlement: Settlement, stop: Stop, head: Head, part: Part
     settlement.close_attempt(part.attempt_id, outcome="lost", reason="lease_lost")
     part.attempt_id = None
     delivery.lost_leases += 1
-    is_harmless = part.content.get("act") != Act.NEW.value
+    is_harmless = part.content.get("act") not in (Act.NEW.value, Act.STATUS.value)
     if stop.capabilities.repeat is Repeat.KEY or is_harmless:
         may_go_on = delivery.lost_leases < LOST_LEASES
         if not may_go_on:

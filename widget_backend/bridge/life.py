@@ -14,7 +14,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from widget_backend import clock, crypto, ids
+from widget_backend import clock, crypto, ids, outside
 from widget_backend.accounts.models import App, AuditEntry
 from widget_backend.bridge import registry, runtime
 from widget_backend.bridge.ends import Connected, End, Owner, Side, Tokens
@@ -22,6 +22,7 @@ from widget_backend.bridge.errors import AccessLost, EndError, Misconfigured
 from widget_backend.bridge.models import EndKey, EndRecord, Gate, Route
 from widget_backend.bridge.tenancy import transaction
 
+CONNECT_PATIENCE = timedelta(seconds=20)
 PREVIOUS_SECRETS_FOR = timedelta(minutes=10)
 
 
@@ -124,7 +125,8 @@ def connect(account_id: UUID | str, end_id: UUID | str, *, actor: str = "") -> C
 
     end = snapshot(account_id, end_id)
     try:
-        connected: Connected = registry.adapter(end).connect(keep)
+        with outside.patience(CONNECT_PATIENCE):
+            connected: Connected = registry.adapter(end).connect(keep)
     except EndError as error:
         mark_lost(account_id, end_id, error)
         raise

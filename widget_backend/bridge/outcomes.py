@@ -107,6 +107,8 @@ def _one(
         settlement.move(delivery, Status.FAILED, reason, detail)
     elif isinstance(outcome, Uncertain):
         _uncertain(settlement, stop, gate, delivery, part, call, outcome, trouble)
+    elif isinstance(outcome, Retry) and call.is_lookup and outcome.after is not None:
+        _wait(settlement.session, delivery, outcome.after)  # too early to tell: this conversation's affair only
     elif isinstance(outcome, Retry):
         _retry(settlement, gate, delivery, outcome, trouble)
     else:
@@ -138,7 +140,7 @@ def _uncertain(
     trouble: list[EndError],
 ) -> None:
     repeat = stop.capabilities.repeat
-    is_harmless = delivery.act in (Act.STATUS, Act.READ) or call.item.act in (Act.EDIT, Act.DELETE)
+    is_harmless = call.item.act in (Act.READ, Act.EDIT, Act.DELETE)
     if repeat is Repeat.KEY or is_harmless:
         # one lost answer of an end that works is this message's affair; without any answer lately it is the end's
         is_well = gate.ok_at is not None and gate.ok_at > clock.now() - WELL_FOR

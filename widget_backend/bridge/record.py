@@ -292,19 +292,7 @@ class Recorder:
         return spot
 
     def _open_conversation(self, event: MessageReceived, person: Person) -> Spot:
-        adding = insert(ClientRecord).values(
-            id=ids.new_id(),
-            account_id=self.account_id,
-            channel_id=self.stop.id,
-            remote_id=person.remote_id,
-            name=person.name,
-            profile=content.profile_of(person),
-        )
-        # an update that changes nothing, so that the id comes back for a known client too
-        same = adding.on_conflict_do_update(
-            index_elements=["channel_id", "remote_id"], set_={"remote_id": person.remote_id}
-        )
-        client_id, name = self.session.execute(same.returning(ClientRecord.id, ClientRecord.name)).one()
+        client_id, name = self._client(person)
         conversation = ConversationRecord(
             id=ids.new_id(),
             account_id=self.account_id,
@@ -321,18 +309,33 @@ class Recorder:
             content.ask_profile(self.session, self.account_id, self.stop.id, client_id, conversation.id)
         return Spot(conversation.id, self.stop.id, client_id, event.place.value, event.scope, 0, None, client_name=name)
 
+    def _client(self, person: Person) -> tuple[UUID, str]:
+        """Return (id, name) of a client, making him when he is new."""
+        adding = insert(ClientRecord).values(
+            id=ids.new_id(),
+            account_id=self.account_id,
+            channel_id=self.stop.id,
+            remote_id=person.remote_id,
+            name=person.name,
+            profile=content.profile_of(person),
+        )
+        # an update that changes nothing, so that the id comes back for a known client too
+        same = adding.on_conflict_do_update(
+            index_elements=["channel_id", "remote_id"], set_={"remote_id": person.remote_id}
+        )
+        client_id, name = self.session.execute(same.returning(ClientRecord.id, ClientRecord.name)).one()
+        return client_id, name
+
     def _update_client(self, client_id: UUID, person: Person) -> None:
         row = self.session.get_one(ClientRecord, client_id)
         row.name = person.name or row.name
         row.profile = {**row.profile, **content.profile_of(person)}
 
     def _client_changed(self, event: ClientChanged) -> str:
-        known = select(ClientRecord).where(
-            ClientRecord.channel_id == self.stop.id, ClientRecord.remote_id == event.client.remote_id
-        )
-        row = self.session.scalars(known).first()
-        if row is None:
-            return "unknown_client"
+        if self.stop.side is not Side.NETWORK:
+            return "ignored"
+        client_id, _name = self._client(event.client)
+        row = self.session.get_one(ClientRecord, client_id)
         if event.may_write is not None:
             row.may_write = event.may_write
         row.name = event.client.name or row.name
