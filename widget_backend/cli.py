@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from widget_backend import backup as backups
 from widget_backend import config as settings
 from widget_backend import create_app, doctor, local_secrets, settings_page
 from widget_backend import run as running
@@ -22,7 +23,7 @@ from widget_backend.engines import EngineError
 from widget_backend.rotation import RotationError, reseal, rotate
 from widget_backend.supervision import ROOT, SupervisionError
 
-EXPECTED = (ConfigError, DemoError, EngineError, RotationError, SupervisionError, running.RunError)
+EXPECTED = (backups.BackupError, ConfigError, DemoError, EngineError, RotationError, SupervisionError, running.RunError)
 
 
 def explained(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -87,6 +88,23 @@ def examine(as_json: bool) -> None:
 def migrate() -> None:
     """Bring the schema of the database up to date."""
     migrate_schema(Config.from_env())
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@explained
+def backup(file: Path) -> None:
+    """Write the database into one file; the keys and the files are kept apart."""
+    backups.backup(Config.from_env(), file)
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@explained
+def restore(file: Path) -> None:
+    """Put the database back from a file, with the server stopped; then `mostik run --after-restore`."""
+    with running.only_one(settings.var_dir()):
+        backups.restore(Config.from_env(), file)
 
 
 @main.group()

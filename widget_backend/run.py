@@ -53,7 +53,7 @@ def run(
     Raises: RunError, ConfigError, EngineError, SupervisionError, DemoError when it cannot start.
     """
     var = settings.var_dir()
-    with _only_one(var), _stoppable():
+    with only_one(var), _stoppable():
         end_leftovers(var)
         supervision = Supervision(var)
         try:
@@ -173,7 +173,7 @@ def _lives(host: str, port: int) -> bool:
 
 
 @contextmanager
-def _only_one(var: Path) -> Iterator[None]:
+def only_one(var: Path) -> Iterator[None]:
     """Hold the lock of the var folder; the kernel lets it go whatever ends us."""
     path = var / "run" / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)

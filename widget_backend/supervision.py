@@ -95,11 +95,11 @@ class Supervision:
         return {item["name"]: item["pid"] for item in self._call("getAllProcessInfo") if item["pid"]}
 
     def restart(self, prefixes: tuple[str, ...]) -> None:
-        """Stop and start the programs whose names begin so, one after the other."""
+        """Stop and start the programs whose names begin so, one after the other; one that is down stays so for now."""
         for item in self._call("getAllProcessInfo"):
-            if item["name"].startswith(prefixes):
+            if item["name"].startswith(prefixes) and item["statename"] == "RUNNING":
                 self._call("stopProcess", item["name"])
-                self._call("startProcess", item["name"])
+                self._call("startProcess", item["name"], False)
 
     def heal(self) -> None:
         """Start again what supervisor has given up on: it stops trying after a few quick deaths, we never do.

@@ -14,7 +14,8 @@ import psutil
 import psycopg
 import pytest
 
-from widget_backend import engines, local_secrets
+from widget_backend import backup, engines, local_secrets
+from widget_backend.config import Config
 from widget_backend.local_secrets import APP_ROLE, OWNER_ROLE, PostgresSecrets
 
 USER = "nobody"
@@ -112,6 +113,24 @@ def test_folder_closed_to_others_is_no_obstacle_for_root(folder: Path) -> None:
 
     assert psutil.Process(process.pid).username() == USER
     assert (folder / "postgres").resolve().is_relative_to("/var/lib/mostik")
+
+
+def test_restore_brings_the_database_back_as_it_was(folder: Path) -> None:
+    _, secrets = started_postgres(folder)
+    config = Config.from_env({"MOSTIK_VAR": str(folder)})
+    with psycopg.connect(secrets.url(OWNER_ROLE)) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 1 AS one")
+    backup.backup(config, folder / "dump")
+    with psycopg.connect(secrets.url(OWNER_ROLE)) as connection:
+        connection.execute("DELETE FROM kept")
+    engines.stop_postgres(folder, USER)
+
+    backup.restore(config, folder / "dump")
+
+    start(folder)
+    engines.wait_postgres(secrets)
+    with psycopg.connect(secrets.url(OWNER_ROLE)) as connection:
+        assert connection.execute("SELECT one FROM kept").fetchall() == [(1,)]
 
 
 def test_engine_that_does_not_answer_is_told(folder: Path) -> None:

@@ -146,3 +146,19 @@ def test_queue_keeps_what_it_was_told_across_a_sigkill(var: Path) -> None:
     server.terminate()
     assert server.wait(40) == 0
     assert end_leftovers(var) == 0
+
+
+def test_rotation_beside_a_running_server_leaves_one_new_key_and_new_processes(var: Path) -> None:
+    server = start(var)
+    started = announced(server)
+    before = local_secrets.read_ring(var)
+
+    command = [sys.executable, "-m", "widget_backend.cli", "keys", "rotate"]
+    subprocess.run(command, cwd=ROOT, env=environment(var), check=True, capture_output=True, timeout=60)
+
+    after = local_secrets.read_ring(var)
+    assert len(after) == 1 and after != before
+    wait_until(lambda: answers(started["web"]), "the web server answers again")
+    assert Supervision(var).pids()["web"] != started["pids"]["web"]
+    server.terminate()
+    assert server.wait(40) == 0
