@@ -1,9 +1,10 @@
 """Every call fixture of every end: what an adapter sends over real HTTP for a thing asked of it, and what it makes of the answers.
 
 A fixture `<end>/calls/<method>__<variant>.json` holds `source`, `ask` (the arguments of that method of the adapter: each a value of
-its annotated type, as tests/contract/jsonable.py builds it), `exchanges` (in order: `request` with `path` and `form`, `json` or `file`, and
-`answer` with `body` and maybe `status`) and `outcome`, what the method returns or raises. `settings` are merged over the owner's.
-`{BASE}` in an answer is the address of the player. `<end>/owner.json` says whose calls they are; its `end` adds fields of `End`.
+its annotated type, as tests/contract/jsonable.py builds it), `exchanges` (in order: `request` with `path` and `form`, `json` or `parts`, and
+maybe `query` and those `headers` that matter; `answer` with `body` and maybe `status`) and `outcome`, what the method returns or raises. `settings` are merged over the owner's.
+`{BASE}` in an answer or in `<end>/owner.json` is the address of the player. The owner's file says whose calls they are: its `end` adds fields
+of `End`, its `app` is the app's Owner, its `access_token` what the end's tokens give.
 An end whose official schema is at hand has `<end>_schema.py` here, with `load().check_request(method, params)` and
 `check_response(method, body)`; `"fits_schema": false` in an exchange says that the schema does not know it.
 """
@@ -27,7 +28,7 @@ import pytest
 from tests.contract.jsonable import build, jsonable
 from widget_backend import outside
 from widget_backend.bridge import registry
-from widget_backend.bridge.ends import End
+from widget_backend.bridge.ends import End, Owner
 from widget_backend.bridge.errors import EndError
 
 HERE = Path(__file__).parent
@@ -47,17 +48,33 @@ class NoLimits:
         return ""
 
 
+class FixedTokens:
+    """Tokens of a fixture's end: one that is current, and the same with "-new" behind it once it was renewed."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def current(self) -> str:
+        return self._token
+
+    def renew(self, stale: str) -> str:
+        self._token = f"{stale}-new"
+        return self._token
+
+
 class Player:
     """Plays the answers of a fixture, one by one, and writes down what was asked."""
 
     def __init__(self, exchanges: list[dict[str, Any]]) -> None:
         self.asked: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
         self._answers = [one["answer"] for one in exchanges]
         player = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                player.headers.append(dict(self.headers.items()))
                 player.asked.append(read_request(self.path, self.headers, body))
                 answer = player.next_answer()
                 told = json.dumps(answer["body"]).replace("{BASE}", player.base_url).encode()
@@ -127,7 +144,7 @@ def name_of(path: Path) -> str:
 def end_for(path: Path, told: dict[str, Any], base_url: str) -> End:
     """Make the end of a fixture; every address among its server settings is the player's."""
     key = path.parents[1].name
-    owner = json.loads((path.parents[1] / "owner.json").read_text())
+    owner = json.loads((path.parents[1] / "owner.json").read_text().replace("{BASE}", base_url))
     manifest = registry.manifest(key)
     servers = {one.name: base_url if one.name.endswith("_url") else one.default for one in manifest.server_settings}
     return End(
@@ -139,6 +156,8 @@ def end_for(path: Path, told: dict[str, Any], base_url: str) -> End:
         remote_id=owner["remote_id"],
         settings={**owner.get("settings", {}), **told.get("settings", {})},
         secrets=owner["secrets"],
+        tokens=FixedTokens(owner["access_token"]) if "access_token" in owner else None,
+        app=Owner(**owner["app"], adapter=key, is_app=True) if "app" in owner else None,
         **{"hook_url": "https://mostik.test/hooks/key-1", "server": servers.__getitem__, **owner.get("end", {})},
     )
 
@@ -162,7 +181,10 @@ def test_a_call_is_made_as_written(path: Path, free_outside: None) -> None:
     finally:
         player.stop()
     assert told["source"]
-    assert player.asked == [one["request"] for one in told["exchanges"]]
+    expected = [dict(one["request"]) for one in told["exchanges"]]
+    headers = [one.pop("headers", {}) for one in expected]
+    assert player.asked == expected
+    assert all(want.items() <= came.items() for want, came in zip(headers, player.headers, strict=True))
     assert jsonable(outcome) == told["outcome"]
 
 

@@ -54,7 +54,7 @@ def fixture(path: Path) -> tuple[Hooks, Hook, Owner, dict[str, Any]]:
         content_type=told.get("content_type", FORM if "raw" in told else "application/json"),
         headers={name.lower(): value for name, value in told.get("headers", {}).items()},
     )
-    known = {name: value for name, value in owner.items() if name not in ("settings", "end")}
+    known = {name: value for name, value in owner.items() if name in ("remote_id", "secrets", "previous", "is_app")}
     return registry.hooks(end_of(path)), hook, Owner(adapter=end_of(path), settings=settings, **known), told
 
 
