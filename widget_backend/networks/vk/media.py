@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import mimetypes
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from widget_backend.bridge.ends import OutFile
 from widget_backend.bridge.errors import Rejected
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 _GIF = 3  # doc.type: 1 text, 2 archive, 3 gif, 4 image, 5 audio, 6 video, 7 book, 8 other
 PHOTO_TYPES = frozenset({"image/jpeg", "image/png", "image/gif"})
-PHOTO_MAX_BYTES = 50 * 1024 * 1024
-DOCUMENT_MAX_BYTES = 200 * 1024 * 1024
 VOICE_TYPES = frozenset({"audio/ogg", "application/ogg"})
 
 
@@ -244,20 +243,24 @@ def upload(client: Client, peer_id: str, file: OutFile) -> str:
     """Upload one file and return the word that `messages.send` takes for it, `photo-1_2_key`.
 
     Raises: Rejected when VK does not take the file, and whatever the client raises.
-    Source: vk.md 2.5. A community cannot upload a video: everything that is no picture and no voice goes as a document.
+    Source: vk.md 2.5. A community cannot upload a video: everything that is no picture and no voice goes as a document, and so
+    does a picture or a voice that VK refuses as such (over 14000 px, not Opus).
     """
     attachment = file.attachment
-    if file.open is None:
-        raise Rejected("unsupported_attachment", attachment.kind.value)
-    if attachment.kind is Kind.PHOTO and attachment.mime in PHOTO_TYPES:
-        return _upload_photo(client, peer_id, file)
-    is_voice = attachment.kind is Kind.VOICE and attachment.mime in VOICE_TYPES
-    return _upload_document(client, peer_id, file, "audio_message" if is_voice else "doc")
+    try:
+        if attachment.kind is Kind.PHOTO and attachment.mime in PHOTO_TYPES:
+            return _upload_photo(client, peer_id, file)
+        if attachment.kind is Kind.VOICE and attachment.mime in VOICE_TYPES:
+            return _upload_document(client, peer_id, file, "audio_message")
+    except Rejected as error:
+        if error.reason != "file_refused":
+            raise
+    return _upload_document(client, peer_id, file, "doc")
 
 
 def _upload_photo(client: Client, peer_id: str, file: OutFile) -> str:
     address = client.photos_get_messages_upload_server(peer_id)
-    with file.open() as stream:  # type: ignore[misc]  # upload() looked
+    with _opened(file) as stream:
         answer = client.upload(address, "photo", _file_name(file), stream, file.attachment.mime)
     photo = answer["photo"].text_or("")
     if photo in ("", "[]"):
@@ -268,7 +271,7 @@ def _upload_photo(client: Client, peer_id: str, file: OutFile) -> str:
 
 def _upload_document(client: Client, peer_id: str, file: OutFile, kind: str) -> str:
     address = client.docs_get_messages_upload_server(peer_id, kind)
-    with file.open() as stream:  # type: ignore[misc]  # upload() looked
+    with _opened(file) as stream:
         answer = client.upload(address, "file", _file_name(file), stream, file.attachment.mime)
     if "file" not in answer:
         raise Rejected("file_refused", f"document upload answered {answer['error'].text_or('nothing')[:60]}")
@@ -298,5 +301,13 @@ def words_of(message: Reader) -> list[str]:
     return found
 
 
+def _opened(file: OutFile) -> BinaryIO:
+    if file.open is None:
+        raise Rejected("unsupported_attachment", file.attachment.kind.value)
+    return file.open()
+
+
 def _file_name(file: OutFile) -> str:
-    return file.attachment.name or file.attachment.kind.value
+    attachment = file.attachment
+    # VK judges documents by their extension (vk.md 2.5)
+    return attachment.name or attachment.kind.value + (mimetypes.guess_extension(attachment.mime) or "")
