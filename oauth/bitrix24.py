@@ -52,12 +52,12 @@ def exchange(keys: Keys, endpoint: str, code: str) -> Grant:
 
 
 def prove(endpoint: str, access: Secret) -> Bearer:
-    """Ask the OAuth server whose an access token is: the proof at a first contact.
+    """Ask the OAuth server whose an access token is: the proof at a first contact. Older portals do not say which server; then it is the usual one.
 
     Raises: NotGenuine: the server does not know the token; Misconfigured: a foreign host; Retry.
     Source: bitrix24.md 1.3 "Trust".
     """
-    server = server_of(endpoint)
+    server = server_of(endpoint) if endpoint else servers()[0]
     body = _get(f"{server}/rest/app.info/", {"auth": access.reveal()})
     try:
         if "error" in body:

@@ -50,7 +50,7 @@ class Bitrix24:
 
     def __init__(self, end: End) -> None:
         self._end = end
-        self._portal = Portal(end)
+        self._portal = Portal.of(end)
         self._connector = str(end.settings.get("connector") or f"mostik_{end.id.replace('-', '')[-12:]}")
 
     # -- life --------------------------------------------------------------------------------------------------------

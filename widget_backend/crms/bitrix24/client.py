@@ -6,7 +6,7 @@ What the methods mean is in `adapter`; here are the conventions of bitrix24.md 2
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -105,13 +105,21 @@ class Refusal:
 class Portal:
     """One portal as an end's token sees it. `moved_to` is its new endpoint when it has been renamed meanwhile."""
 
-    def __init__(self, end: End) -> None:
-        self._tokens = end.tokens
+    def __init__(
+        self, *, endpoint: str, remote_id: str, tokens: Tokens | None, server: Callable[[str], object]
+    ) -> None:
+        self._tokens = tokens
         # 2.2: the bucket belongs to the portal and our address, so that all ends on one portal share it.
-        rate, burst = float(end.server("rate")), int(end.server("burst"))
-        self._limits = (Limit(f"bitrix24:{end.remote_id}", rate, burst),)
-        self.endpoint = str(end.settings.get("client_endpoint", ""))
+        rate, burst = float(str(server("rate"))), int(str(server("burst")))
+        self._limits = (Limit(f"bitrix24:{remote_id}", rate, burst),)
+        self.endpoint = endpoint
         self.moved_to = ""
+
+    @classmethod
+    def of(cls, end: End) -> Portal:
+        """Return the portal of an end. Source: bitrix24.md 2 (`client_endpoint` gives the address)."""
+        endpoint = str(end.settings.get("client_endpoint", ""))
+        return cls(endpoint=endpoint, remote_id=end.remote_id, tokens=end.tokens, server=end.server)
 
     def call(self, method: str, params: Mapping[str, object], *, priority: Priority = Priority.LIVE) -> Reader:
         """Call a method and return its `result`.
