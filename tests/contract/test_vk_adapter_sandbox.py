@@ -519,7 +519,7 @@ def test_a_client_who_cannot_be_written_to_is_named(talking: Desk, before: Any, 
 @pytest.mark.parametrize(
     ("faults", "kind", "reason"),
     [
-        ({"rate_limit": True}, Retry, "rate_limited"),
+        ({"rate_limit": True}, Retry, "limit"),
         ({"expire_tokens": True}, AccessLost, "token_revoked"),
         ({"outage": True}, Retry, "vk_trouble"),
         ({"error_rate": 1}, Retry, "vk_trouble"),

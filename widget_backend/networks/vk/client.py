@@ -22,15 +22,16 @@ UPLOAD_DEADLINE = timedelta(seconds=120)
 
 Params = Mapping[str, object]
 
-# Where waiting helps: (reason, seconds). 14: nobody sees a community's captcha, only time helps (vk.md 6). 29: a day's quota.
-_RETRIES: Mapping[int, tuple[str, int]] = {
-    1: ("vk_trouble", 5),
-    6: ("rate_limited", 1),
+# Where waiting helps: (reason, seconds; None: the schedule of the bridge). `limit` is the bridge's own word for pacing, never
+# blamed on a message. 14: nobody sees a community's captcha, only time helps (vk.md 6). 29: a day's quota.
+_RETRIES: Mapping[int, tuple[str, int | None]] = {
+    1: ("vk_trouble", None),
+    6: ("limit", 1),
     9: ("flood_control", 120),
-    10: ("vk_trouble", 5),
+    10: ("vk_trouble", None),
     14: ("captcha", 600),
     29: ("daily_limit", 3600),
-    43: ("vk_trouble", 60),
+    43: ("vk_trouble", None),
     3300: ("captcha", 600),
 }
 _ACCESS_LOST: Mapping[int, str] = dict.fromkeys((5, 27, 28, 1114, 1116, 1117, 1118), "token_revoked")
@@ -68,7 +69,7 @@ def error_of(code: int, text: str = "") -> EndError:
     detail = f"vk error {code}: {text}"[:200] if text else f"vk error {code}"
     if code in _RETRIES:
         reason, wait_s = _RETRIES[code]
-        return Retry(reason, detail, timedelta(seconds=wait_s))
+        return Retry(reason, detail, None if wait_s is None else timedelta(seconds=wait_s))
     if code in _ACCESS_LOST:
         return AccessLost(_ACCESS_LOST[code], detail)
     if code in _MISCONFIGURED:
@@ -280,7 +281,7 @@ class Client:
         except outside.MaybeSent as error:
             raise Uncertain("no_answer", error.reason) from error
         except LimitWait as error:
-            raise Retry("rate_limited", "our own limit", error.after) from error
+            raise Retry("limit", "our own count", error.after) from error
         except Unsafe as error:
             raise Misconfigured("wrong_address", error.reason) from error
         return _body_of(answer)
