@@ -216,6 +216,13 @@ class Config:
         secret=True,
     )
 
+    metrics_dir: str = _setting(
+        "PROMETHEUS_MULTIPROC_DIR",
+        _text,
+        "",
+        "Folder where the processes of this host add up their counters; `mostik run` sets it.",
+    )
+
     # Web
     public_url: str = _setting(
         "MOSTIK_PUBLIC_URL", _url, "http://127.0.0.1:8000", "Address that outside systems reach this server at."
@@ -314,8 +321,9 @@ class Config:
         """
         given = {name: value for name, value in (os.environ if environ is None else environ).items() if value != ""}
         problems: list[str] = []
-        values = _own_values(given, problems)
-        servers = _adapter_values(given, problems)
+        effective = _with_what_was_made(given)
+        values = _own_values(effective, problems)
+        servers = _adapter_values(effective, problems)
         known = {setting.metadata["env"] for setting in own_settings()}
         known |= {env_name(manifest.key, setting.name) for manifest, setting in adapter_settings()}
         for name in sorted(given):
@@ -351,15 +359,21 @@ def postgres_user(environ: Mapping[str, str] | None = None) -> str:
     return (os.environ if environ is None else environ).get("MOSTIK_POSTGRES_USER") or "nobody"
 
 
-def _own_values(given: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
+def _with_what_was_made(given: Mapping[str, str]) -> dict[str, str]:
+    """Add what is not given but known: made by an embedded start, told by the running server, or following from it."""
     var = var_dir(given)
     made = local_secrets.read(var, with_database="DATABASE_URL" not in given, with_queue="REDIS_URL" not in given)
-    made["MOSTIK_FILES_DIR"] = str(var / "files")
-    made["MOSTIK_PUBLIC_URL"] = f"http://127.0.0.1:{given.get('MOSTIK_WEB_PORT', '8000')}"
+    # what the running server found wins: it is what was given to it, made definite (port 0 is now a port)
+    values = {"MOSTIK_FILES_DIR": str(var / "files"), **made, **given, **local_secrets.read_started(var)}
+    values.setdefault("MOSTIK_PUBLIC_URL", f"http://127.0.0.1:{values.get('MOSTIK_WEB_PORT', '8000')}")
+    return values
+
+
+def _own_values(given: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for setting in own_settings():
         about = setting.metadata
-        raw = given.get(about["env"], made.get(about["env"], about["default"]))
+        raw = given.get(about["env"], about["default"])
         if raw is None:
             problems.append(f"{about['env']} is missing: {about['cure']}")
             continue

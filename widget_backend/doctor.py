@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import psycopg
 import redis
 from psycopg.rows import dict_row
+from rq.cron import CronScheduler
 from sqlalchemy.exc import SQLAlchemyError
 
 from widget_backend import clock
@@ -21,7 +22,8 @@ from widget_backend.config import Config
 from widget_backend.database import plain_url, revisions
 
 MAX_SKEW = timedelta(seconds=5)
-NEEDED_WORKERS = ("exchange", "schedules", "cron")
+NEEDED_WORKERS = ("exchange", "schedules")
+MAX_CRON_SILENCE = timedelta(minutes=2)  # RQ's cron reports once a minute
 
 
 class State(StrEnum):
@@ -151,6 +153,15 @@ def workers(config: Config) -> Finding:
     return Finding("", State.GOOD, "all kinds report")
 
 
+def cron(config: Config) -> Finding:
+    """Look whether the cron process has reported lately; it does so in the queue, as RQ made it."""
+    with redis.Redis.from_url(config.redis_url, socket_timeout=5) as client:
+        beats = [scheduler.last_heartbeat for scheduler in CronScheduler.all(client, cleanup=False)]
+    if any(beat and clock.now() - beat < MAX_CRON_SILENCE for beat in beats):
+        return Finding("", State.GOOD, "reports")
+    return Finding("", State.BAD, "no life sign", "start `mostik run`, see var/log/cron.log")
+
+
 def disk(config: Config) -> Finding:
     """Look whether there is room above the floor below which hooks are refused."""
     free = shutil.disk_usage(config.var_dir if config.var_dir.exists() else config.var_dir.parent).free
@@ -170,6 +181,7 @@ CHECKS: dict[str, Check] = {
     "public address": public_url,
     "keys": keys,
     "workers": workers,
+    "cron": cron,
     "disk": disk,
 }
 

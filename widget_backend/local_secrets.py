@@ -5,7 +5,7 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -60,6 +60,21 @@ def read(var: Path, *, with_database: bool, with_queue: bool) -> dict[str, str]:
     if with_queue and (valkey := read_valkey(var)):
         made["REDIS_URL"] = valkey.url()
     return made
+
+
+def read_started(var: Path) -> dict[str, str]:
+    """Read what the running server found out at its start (its port, in the demo its outside world)."""
+    path = var / "run" / "settings.json"
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def write_started(var: Path, found: Mapping[str, str]) -> None:
+    """Keep what the server found out at its start for the commands that are started beside it; {} forgets it."""
+    path = var / "run" / "settings.json"
+    if found:
+        _write(path, json.dumps(dict(found)))
+    else:
+        path.unlink(missing_ok=True)
 
 
 def read_postgres(var: Path) -> PostgresSecrets | None:

@@ -1,7 +1,6 @@
 """What a server consists of: the processes that `mostik run` keeps running."""
 
 import sys
-from collections.abc import Mapping
 
 from widget_backend.config import Config
 from widget_backend.supervision import Program
@@ -26,21 +25,21 @@ def engine_programs(*, postgres: bool, valkey: bool) -> list[Program]:
     ]
 
 
-def server_programs(config: Config, environ: Mapping[str, str]) -> list[Program]:
-    """Give web, workers and cron, with what they need to know beyond the caller's environment."""
+def server_programs(config: Config) -> list[Program]:
+    """Give web, workers and cron."""
     web = [sys.executable, "-m", "gunicorn", "-c", "python:widget_backend.web_server", "wsgi:app"]
     exchange = [
-        _worker(f"exchange-{number}", ["jobs.worker", "exchange"], environ, wait_s=config.slice_s + 10)
+        _worker(f"exchange-{number}", ["jobs.worker", "exchange"], wait_s=config.slice_s + 10)
         for number in range(1, config.exchange_workers + 1)
     ]
     return [
-        Program(name="web", command=web, order=WEB, environ=environ, stop_wait_s=25),
+        Program(name="web", command=web, order=WEB, stop_wait_s=25),
         *exchange,
-        _worker("schedules", ["jobs.worker", "schedules"], environ, wait_s=20),
-        _worker("cron", ["jobs.cron"], environ, wait_s=10),
+        _worker("schedules", ["jobs.worker", "schedules"], wait_s=20),
+        _worker("cron", ["jobs.cron"], wait_s=10),
     ]
 
 
-def _worker(name: str, module: list[str], environ: Mapping[str, str], *, wait_s: int) -> Program:
+def _worker(name: str, module: list[str], *, wait_s: int) -> Program:
     command = [sys.executable, "-m", *module]
-    return Program(name=name, command=command, order=WORKERS, environ=environ, stop_wait_s=wait_s)
+    return Program(name=name, command=command, order=WORKERS, stop_wait_s=wait_s)

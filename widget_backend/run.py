@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +38,7 @@ class Started:
     peers: dict[str, Any] = field(default_factory=dict)
 
 
-Server = Callable[[Config, Mapping[str, str]], list[Program]]
+Server = Callable[[Config], list[Program]]
 
 
 def run(
@@ -55,6 +55,7 @@ def run(
     var = settings.var_dir()
     with only_one(var), _stoppable():
         end_leftovers(var)
+        local_secrets.write_started(var, {})
         supervision = Supervision(var)
         try:
             started = _start(supervision, server, with_demo=with_demo, after_restore=after_restore)
@@ -68,6 +69,7 @@ def run(
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
             supervision.stop()
+            local_secrets.write_started(var, {})
             if "DATABASE_URL" not in os.environ:
                 engines.stop_postgres(var, settings.postgres_user())
 
@@ -112,11 +114,12 @@ def _start(supervision: Supervision, server: Server, *, with_demo: bool, after_r
     if with_demo:
         peers = demo.read_peers(var / "log" / "sandbox.log")
         environ |= demo.peer_settings(peers, config.outside_private_hosts)
-    config = Config.from_env({**os.environ, **environ})
+    local_secrets.write_started(var, environ)
+    config = Config.from_env()
     migrate_schema(config)
     if after_restore:
         registry.load("widget_backend.bridge.restore:settle_after_restore")(config)
-    supervision.add(server(config, environ))
+    supervision.add(server(config))
     _wait_web(config)
     seeded = demo.seed(config, peers) if with_demo else {}
     pids = {"run": os.getpid(), **supervision.pids()}

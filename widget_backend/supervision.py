@@ -3,15 +3,14 @@
 docs/decisions/0002-supervisor.md says why this one and what is added to it.
 """
 
-import json
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,6 @@ class Program:
     name: str
     command: Sequence[str]
     order: int
-    environ: Mapping[str, str] = field(default_factory=dict)
     stop_signal: str = "TERM"
     stop_wait_s: int = 10
 
@@ -177,9 +175,8 @@ def _settings_text(var: Path, socket: Path, programs: Sequence[Program]) -> str:
     lines += ["[rpcinterface:supervisor]"]
     lines += ["supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface"]
     for program in programs:
-        environ = ",".join(f"{name}={json.dumps(value)}" for name, value in program.environ.items())
         lines += [f"[program:{program.name}]", f"command={_escaped(shlex.join(program.command))}"]
-        lines += [f"directory={ROOT}", f"environment={_escaped(environ)}", f"priority={program.order}"]
+        lines += [f"directory={ROOT}", f"priority={program.order}"]
         lines += ["autostart=true", "autorestart=true", "startsecs=1", "startretries=3"]
         lines += [f"stopsignal={program.stop_signal}", f"stopwaitsecs={program.stop_wait_s}", "killasgroup=true"]
         lines += ["redirect_stderr=true", f"stdout_logfile={log}/{program.name}.log"]

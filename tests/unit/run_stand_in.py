@@ -1,16 +1,15 @@
 """A whole server as test_run.py starts it: everything real but the workers, which only have to live and die."""
 
 import sys
-from collections.abc import Mapping
 
 from widget_backend import programs, run
 from widget_backend.config import Config
 from widget_backend.supervision import Program
 
 
-def server(config: Config, environ: Mapping[str, str]) -> list[Program]:
+def server(config: Config) -> list[Program]:
     """Give the real web server and sleepers in the places of the workers."""
-    real = programs.server_programs(config, environ)
+    real = programs.server_programs(config)
     sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
     return [
         program if program.name == "web" else Program(name=program.name, command=sleeper, order=program.order)
