@@ -112,7 +112,7 @@ def servers() -> list[str]:
 
 
 def _token(endpoint: str, keys: Keys, grant: Mapping[str, str]) -> Grant:
-    server = server_of(endpoint)
+    server = server_of(endpoint) if endpoint else servers()[0]
     params = {**grant, "client_id": keys.client_id, "client_secret": keys.client_secret.reveal()}
     body = _get(f"{server}/oauth/token/", params)
     try:

@@ -131,7 +131,7 @@ def _open(door: Door, seen: Any, name: str) -> Response:
         ):
             bearer = prove(door, seen)
         endpoint = bearer.facts["client_endpoint"] if bearer else str(row.settings["client_endpoint"]) if row else ""
-        viewer = door.pages.viewer(seen, endpoint, door.server)
+        viewer = door.pages.viewer(seen.access, seen.remote_id, endpoint, door.server)
     except EndError as error:
         return _refused(door, seen.locale, error)
     frame = Frame(

@@ -91,10 +91,9 @@ def is_proved(visit: Visit, owner: Owner) -> bool:
     return same(visit.remote_id, owner.remote_id) and is_known and (not visit.domain or host_of(visit.domain) in hosts)
 
 
-def viewer(visit: Visit, endpoint: str, server: Callable[[str], object]) -> Viewer:
-    """Ask the portal who opened the page. Raises: EndError. Source: bitrix24.md 8.3 (isAdmin); `profile` needs no right."""
-    tokens = _VisitorsToken(visit.access)
-    portal = Portal(endpoint=endpoint, remote_id=visit.remote_id, tokens=tokens, server=server)
+def viewer(access: str, remote_id: str, endpoint: str, server: Callable[[str], object]) -> Viewer:
+    """Ask the portal whose an access token is and whether he is an administrator. Raises: EndError. Source: bitrix24.md 8.3 (isAdmin); `profile` needs no right."""
+    portal = Portal(endpoint=endpoint, remote_id=remote_id, tokens=_VisitorsToken(access), server=server)
     said = portal.call("profile", {}, priority=Priority.PERSON)
     return Viewer(user_id=said["ID"].remote_id(), is_admin=said["ADMIN"].flag_or(False))
 

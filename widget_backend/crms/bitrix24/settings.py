@@ -6,7 +6,7 @@ from marshmallow import EXCLUDE, Schema, fields, validate
 
 
 class Settings(Schema):
-    """Settings of one portal. The fields without a label are facts that `connect` and the pages store."""
+    """Settings of one portal. Labels and helps are keys of the locales' `settings/bitrix24.json`; hidden fields are facts that `connect` and the pages store."""
 
     class Meta:
         """What is not known here is not an error: an older release may have stored it."""
@@ -16,29 +16,30 @@ class Settings(Schema):
     line = fields.String(
         load_default="",
         validate=validate.Regexp(r"^\d{0,10}$"),
-        metadata={"label": "bitrix24.line", "help": "bitrix24.line_help", "catalog": "lines", "widget": "select"},
+        metadata={"label": "line", "help": "line_help", "catalog": "lines", "widget": "select"},
     )
     outgoing_user = fields.String(
         load_default="",
         validate=validate.Regexp(r"^\d{0,10}$"),
         metadata={
-            "label": "bitrix24.outgoing_user",
-            "help": "bitrix24.outgoing_user_help",
+            "label": "outgoing_user",
+            "help": "outgoing_user_help",
             "catalog": "users",
             "widget": "select",
         },
     )
     client_cards = fields.Boolean(
         load_default=True,
-        metadata={"label": "bitrix24.client_cards", "help": "bitrix24.client_cards_help", "widget": "switch"},
+        metadata={"label": "client_cards", "help": "client_cards_help", "widget": "switch"},
     )
     automatic_texts = fields.Boolean(
         load_default=True,
-        metadata={"label": "bitrix24.automatic_texts", "help": "bitrix24.automatic_texts_help", "widget": "switch"},
+        metadata={"label": "automatic_texts", "help": "automatic_texts_help", "widget": "switch"},
     )
 
-    domain = fields.String(load_default="")
-    client_endpoint = fields.String(load_default="")
-    server_endpoint = fields.String(load_default="")
-    connector = fields.String(load_default="")
-    user_id = fields.String(load_default="")
+    domain = fields.String(load_default="", metadata={"widget": "hidden"})
+    client_endpoint = fields.String(load_default="", metadata={"widget": "hidden"})
+    server_endpoint = fields.String(load_default="", metadata={"widget": "hidden"})
+    connector = fields.String(load_default="", metadata={"widget": "hidden"})
+    user_id = fields.String(load_default="", metadata={"widget": "hidden"})
+    active_line = fields.String(load_default="", metadata={"widget": "hidden"})
