@@ -238,13 +238,16 @@ def _message_edit(message: Reader, hook: Hook, owner: Owner) -> Event:
     skipped = _skipped(message, peer_id, owner)
     if skipped:
         return Ignored(kind=skipped)
+    # the echo of an edit made by call: VK's names for our own files and mentions are no news
+    is_echo = message["out"].flag_or(False) and not message["admin_author_id"].is_there
+    text = message["text"].text_or("")
     return MessageEdited(
         remote_id=_remote_id(message, peer_id),
         edited_at=_moment(message["update_time"]) if "update_time" in message else hook.received_at,
-        text=readable(message["text"].text_or("")),
+        text=text if is_echo else readable(text),
         client=_client(peer_id),
         scope=_scope(peer_id),
-        attachments=attachments_of(message, dialog_url(_group_id(owner), peer_id)),
+        attachments=None if is_echo else attachments_of(message, dialog_url(_group_id(owner), peer_id)),
         # the version grows with every edit; the time alone would join two edits of one second
         revision=message["version"].remote_id_or("") or message["update_time"].remote_id_or(""),
     )
