@@ -62,6 +62,7 @@ class Stack:
     peers: Json
     processes: dict[str, Process] = field(default_factory=dict)
     tending: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def url(self) -> str:
@@ -195,7 +196,7 @@ class Stack:
         return end_id
 
     def _app_id(self, peer: Mapping[str, Any]) -> UUID:
-        with self.app.app_context():
+        with self.lock, self.app.app_context():
             known = db.session.query(App).filter_by(adapter="bitrix24", client_id=peer["client_id"]).first()
             if known is None:
                 id = ids.new_id()
@@ -260,7 +261,7 @@ def _start(folder: Path, settings: Mapping[str, str]) -> Stack:
         environ = _environ(folder, postgres, valkey, stack.peers) | settings
         stack.config = Config.from_env(environ)
         migrate_schema(stack.config)
-        stack.app = create_app(stack.config)
+        stack.app = create_app(stack.config, pool_size=20)
         everything = {**os.environ, **environ}
         python = sys.executable
         web = [python, "-m", "gunicorn", "-c", "python:widget_backend.web_server", "wsgi:app"]

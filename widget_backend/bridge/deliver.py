@@ -224,6 +224,7 @@ def _open_attempts(
 ) -> list[Call]:
     if not ready:
         return []
+    session.flush()  # new parts get their counters
     rows = []
     for head, part in ready:
         part.attempts += 1

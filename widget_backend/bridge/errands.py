@@ -65,7 +65,10 @@ def take(limit: int, full_ends: Collection[UUID] = ()) -> list[Task]:
             _TAKE,
             {"token": token, "limit": limit, "per_end": PER_END, "lease_s": LEASE_S, "full_ends": list(full_ends)},
         ).all()
-    return [Task(*row, token) for row in rows]
+    return [
+        Task(row.subject_id, row.kind, row.account_id, row.end_id, row.conversation_id, row.tries, token)
+        for row in rows
+    ]
 
 
 def run(task: Task) -> None:
@@ -97,7 +100,7 @@ def _fetch(task: Task) -> None:
         url, headers = place, dict(extra)
     limit = runtime.get().config.outside_max_file_bytes
     with files.store().incoming(task.account_id, max_bytes=limit, name=row.name) as incoming:
-        outside.fetch(url, incoming, max_bytes=limit, deadline=FETCH_DEADLINE, headers=headers)  # type: ignore[arg-type]
+        outside.fetch(url, incoming, max_bytes=limit, deadline=FETCH_DEADLINE, headers=headers)
     stored = incoming.stored
     with transaction(task.account_id) as session:
         session.execute(

@@ -424,6 +424,21 @@ class Lane(Model):
     )
 
 
+class RepeatRecord(Model):
+    """A repeat that a person or a program asked for. `key` is the asker's own, so that a second click is the same repeat."""
+
+    __tablename__ = "repeats"
+    account_id: Mapped[UUID] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    delivery_id: Mapped[UUID]
+    actor: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime] = mapped_column(Moment, server_default=func.now())
+    __table_args__ = (
+        _to("delivery_id", table="deliveries"),
+        Index("repeats_delivery", "delivery_id"),
+    )
+
+
 class Parked(Model):
     """An event that waits: for its message (`message`), or for an open attempt of its conversation to close (`echo`)."""
 

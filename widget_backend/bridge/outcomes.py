@@ -121,7 +121,8 @@ def _accepted(
     is_new = call.item.act is Act.NEW
     scope = call.item.conversation.scope if stop.side is Side.NETWORK else ""
     settlement.accept(delivery, part, outcome.remote_ids if is_new else (), scope, outcome.status)
-    if outcome.state and stop.side is Side.CRM:
+    link = call.item.conversation.link
+    if link is not None and outcome.state and {**link.state, **outcome.state} != dict(link.state):
         settlement.session.execute(
             update(LinkRecord)
             .where(LinkRecord.connection_id == stop.id, LinkRecord.conversation_id == delivery.conversation_id)

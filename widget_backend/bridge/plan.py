@@ -136,6 +136,5 @@ def _store(session: Session, head: Head, contents: Sequence[dict[str, object]]) 
         )
         for number, content in enumerate(contents, start=1)
     ]
-    session.add_all(made)
-    session.flush()
+    session.add_all(made)  # flushed together with those of the other lanes, before the attempts
     return made

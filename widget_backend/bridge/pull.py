@@ -58,7 +58,7 @@ def take(limit: int) -> list[Task]:
     token = uuid4()
     with transaction(None) as session:
         rows = session.execute(_TAKE, {"limit": limit, "token": token, "lease_s": LEASE_S}).all()
-    return [Task(*row, token) for row in rows]
+    return [Task(row.end_id, row.account_id, row.cursor, row.pulled_at, token) for row in rows]
 
 
 def run(task: Task) -> int:

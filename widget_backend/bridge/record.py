@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import func, literal, select, tuple_, update
+from sqlalchemy import bindparam, func, literal, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -46,6 +46,12 @@ from widget_backend.bridge.models import (
 from widget_backend.bridge.route import ALBUM_WAIT, Matter, Outbox
 from widget_backend.bridge.routes import Map, Stop
 
+_CONVERSATIONS = ConversationRecord.__table__
+_MOVE_ON = (
+    update(_CONVERSATIONS)  # type: ignore[arg-type]
+    .where(_CONVERSATIONS.c.id == bindparam("spot"))
+    .values(last_seq=bindparam("seq"), last_in_at=bindparam("in_at"), last_at=func.now())
+)
 LATE_AFTER = timedelta(seconds=2)
 
 
@@ -124,14 +130,12 @@ class Recorder:
             self.session.execute(insert(MessageKey), self._new_keys)
             self._messages, self._new_keys = [], []
         self.files.flush()
-        for spot in self.spots.values():
-            if spot.has_changed:
-                self.session.execute(
-                    update(ConversationRecord)
-                    .where(ConversationRecord.id == spot.id)
-                    .values(last_seq=spot.last_seq, last_in_at=spot.last_in_at, last_at=func.now())
-                )
-                spot.has_changed = False
+        changed = [spot for spot in self.spots.values() if spot.has_changed]
+        if changed:
+            values = [{"spot": s.id, "seq": s.last_seq, "in_at": s.last_in_at} for s in changed]
+            self.session.connection().execute(_MOVE_ON, values)
+        for spot in changed:
+            spot.has_changed = False
         self.settlement.flush()
         return self.outbox.flush()
 

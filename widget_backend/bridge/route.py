@@ -5,12 +5,12 @@ Runs inside a transaction that holds the conversation's lock (record, settle). D
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import case, func, select
+from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -18,12 +18,28 @@ from widget_backend import clock, ids
 from widget_backend.bridge import rules, runtime
 from widget_backend.bridge.ends import Act, Priority, Side
 from widget_backend.bridge.keep import first_of_month
-from widget_backend.bridge.models import Delivery, Lane, Trace
+from widget_backend.bridge.models import Delivery, Trace
 from widget_backend.bridge.routes import Map, Stop
 from widget_backend.bridge.statuses import Status
 
 RANK = {Priority.PERSON: 0, Priority.LIVE: 1, Priority.MAILING: 2, Priority.HISTORY: 3}
 ALBUM_WAIT = timedelta(seconds=1)
+_LENGTHEN = text("""
+    insert into lanes (end_id, conversation_id, account_id, last_seq, settled_seq, priority, not_before,
+                       lease_until, due_since)
+    select end_id, conversation_id, :account, places, 0, rank, coalesce(at, now()), now(), now()
+    from unnest(
+        cast(:ends as uuid[]), cast(:conversations as uuid[]), cast(:counts as int[]), cast(:ranks as smallint[]),
+        cast(:times as timestamptz[])
+    ) as wanted (end_id, conversation_id, places, rank, at)
+    on conflict (end_id, conversation_id) do update set
+        last_seq = lanes.last_seq + excluded.last_seq,
+        due_since = case when lanes.settled_seq >= lanes.last_seq then now() else lanes.due_since end,
+        priority = case when lanes.settled_seq >= lanes.last_seq then excluded.priority
+                        else least(lanes.priority, excluded.priority) end,
+        not_before = greatest(lanes.not_before, excluded.not_before)
+    returning end_id, conversation_id, last_seq
+""")
 NEVER_THERE = (Status.FILTERED, Status.DROPPED, Status.DISCARDED, Status.FAILED, Status.EXPIRED)
 
 
@@ -130,11 +146,10 @@ class Outbox:
         counts: dict[tuple[UUID, UUID], list[Matter]] = {}
         for matter, end_id, _row in self._waiting:
             counts.setdefault((end_id, matter.conversation_id), []).append(matter)
-        taken: dict[tuple[UUID, UUID], int] = {}
-        for (end_id, conversation_id), matters in sorted(counts.items()):
-            last = lengthen(self.session, end_id, matters[0], len(matters))
-            taken[(end_id, conversation_id)] = last - len(matters)
-        return taken
+        # everybody locks lanes in this order
+        places = sorted(counts)
+        last = lengthen(self.session, [(place, counts[place]) for place in places])
+        return {place: last[place] - len(counts[place]) for place in places}
 
     def _queue(self, matter: Matter, stop: Stop, dedupe: str, payload: Mapping[str, str] | None = None) -> None:
         row = _row(matter, stop, dedupe, status=Status.QUEUED, payload=payload)
@@ -152,28 +167,30 @@ class Outbox:
             self._queue(matter, stop, dedupe, payload)
 
 
-def lengthen(session: Session, end_id: UUID, matter: Matter, count: int) -> int:
-    """Take `count` places at the end of a lane, opening it when it is new; return the last place."""
-    rank = RANK[matter.priority]
-    making = insert(Lane).values(
-        end_id=end_id,
-        conversation_id=matter.conversation_id,
-        account_id=matter.account_id,
-        last_seq=count,
-        settled_seq=0,
-        priority=rank,
-        not_before=matter.not_before or func.now(),
+def lengthen(
+    session: Session, wanted: Sequence[tuple[tuple[UUID, UUID], Sequence[Matter]]]
+) -> dict[tuple[UUID, UUID], int]:
+    """Take places at the end of lanes, one for each matter, opening those that are new; return the last place of each (end, conversation)."""
+    rows = session.execute(
+        _LENGTHEN,
+        {
+            "ends": [end_id for (end_id, _conversation), _matters in wanted],
+            "conversations": [conversation_id for (_end, conversation_id), _matters in wanted],
+            "account": wanted[0][1][0].account_id,
+            "counts": [len(matters) for _place, matters in wanted],
+            "ranks": [min(RANK[matter.priority] for matter in matters) for _place, matters in wanted],
+            "times": [max((m.not_before for m in matters if m.not_before), default=None) for _place, matters in wanted],
+        },
     )
-    is_idle = Lane.settled_seq >= Lane.last_seq
-    changes: dict[str, object] = {
-        "last_seq": Lane.last_seq + count,
-        "due_since": case((is_idle, func.now()), else_=Lane.due_since),
-        "priority": case((is_idle, rank), else_=func.least(Lane.priority, rank)),
-    }
-    if matter.not_before:
-        changes["not_before"] = func.greatest(Lane.not_before, matter.not_before)
-    growing = making.on_conflict_do_update(index_elements=["end_id", "conversation_id"], set_=changes)
-    return int(session.execute(growing.returning(Lane.last_seq)).scalar_one())
+    return {(row.end_id, row.conversation_id): row.last_seq for row in rows}
+
+
+def expires_at(stop: Stop, act: Act) -> datetime | None:
+    """Return when a delivery to this end, made now, is no longer sent by itself; None where it never expires."""
+    if not stop.capabilities.expires or act not in (Act.NEW, Act.READ):
+        return None
+    hours = stop.settings.get("expiry_hours")
+    return clock.now() + timedelta(hours=int(str(hours)) if hours else runtime.get().config.expiry_hours)
 
 
 def _row(
@@ -185,10 +202,6 @@ def _row(
     reason: str = "",
     payload: Mapping[str, str] | None = None,
 ) -> dict[str, object]:
-    expires = None
-    if stop.capabilities.expires and matter.act in (Act.NEW, Act.READ):
-        hours = stop.settings.get("expiry_hours")
-        expires = clock.now() + timedelta(hours=int(str(hours)) if hours else runtime.get().config.expiry_hours)
     return {
         "id": ids.new_id(),
         "account_id": matter.account_id,
@@ -204,7 +217,7 @@ def _row(
         "detail": "",
         "trigger": "auto",
         "payload": dict(payload or {}),
-        "expires_at": expires,
+        "expires_at": expires_at(stop, matter.act),
         "settled_at": None if status is Status.QUEUED else clock.now(),
     }
 

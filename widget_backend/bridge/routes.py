@@ -6,12 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from widget_backend.bridge import registry
 from widget_backend.bridge.ends import Capabilities, Side
-from widget_backend.bridge.models import EndRecord, Route
+from widget_backend.bridge.models import EndRecord
+
+_READ = text("""
+    select e.id, e.side, e.adapter, e.title, e.state, e.settings,
+           array(select r.connection_id from routes r where r.account_id = e.account_id and r.channel_id = e.id)
+             as connections
+    from ends e where e.deleted_at is null and e.state <> 'off'
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +49,14 @@ class Map:
 
 def read(session: Session) -> Map:
     """Read the map of the transaction's account."""
-    rows = session.scalars(select(EndRecord).where(EndRecord.deleted_at.is_(None), EndRecord.state != "off")).all()
-    stops = {row.id: stop_of(row) for row in rows}
-    found: dict[UUID, tuple[UUID, ...]] = {}
-    for route in session.execute(select(Route.channel_id, Route.connection_id)):
-        found[route.channel_id] = (*found.get(route.channel_id, ()), route.connection_id)
-    return Map(stops, found)
+    stops: dict[UUID, Stop] = {}
+    feeds: dict[UUID, tuple[UUID, ...]] = {}
+    for row in session.execute(_READ):
+        facts = registry.manifest(row.adapter).capabilities
+        stops[row.id] = Stop(row.id, Side(row.side), row.adapter, row.title, row.state, row.settings, facts)
+        if row.connections:
+            feeds[row.id] = tuple(row.connections)
+    return Map(stops, feeds)
 
 
 def stop_of(row: EndRecord) -> Stop:
