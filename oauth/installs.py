@@ -13,7 +13,8 @@ from oauth.grants import Bearer, Grant
 from oauth.store import Unclaimed
 from widget_backend import clock
 from widget_backend.accounts.models import App
-from widget_backend.bridge import life
+from widget_backend.bridge import life, runtime
+from widget_backend.bridge.ends import Connected
 from widget_backend.bridge.errors import MostikError
 from widget_backend.crypto import Secret
 
@@ -55,6 +56,13 @@ def attach(account_id: UUID, app: App, remote_id: str, facts: Mapping[str, str])
     store.save(account_id, end_id, provider=app.adapter, app_id=app.id, grant=grant)
     store.claimed(app.id, remote_id)
     return end_id
+
+
+def connect(account_id: UUID, end_id: UUID, app: App, *, actor: str) -> Connected:
+    """Connect an end, after telling it where the pages of its app are now. Raises: EndError."""
+    pages_url = f"{runtime.get().config.public_url}/embedded/{app.key}"
+    life.change(account_id, end_id, settings={"pages_url": pages_url})
+    return life.connect(account_id, end_id, actor=actor)
 
 
 def claim(account_id: UUID, app: App, install: Unclaimed) -> UUID:

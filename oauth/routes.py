@@ -113,7 +113,7 @@ def _connect(account_id: UUID, app: App) -> UUID:
         raise Misconfigured("bitrix24_access_denied")
     facts = {**_earlier(app, grant), **_facts(grant), "user_id": viewer.user_id}
     end_id = installs.attach(account_id, app, grant.remote_id, facts)
-    life.connect(account_id, end_id)
+    installs.connect(account_id, end_id, app, actor=f"{app.adapter}:{viewer.user_id}")
     return end_id
 
 

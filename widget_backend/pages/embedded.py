@@ -203,7 +203,7 @@ def _setting(door: Door, frame: Frame, row: EndRecord) -> Response:
 def _choose_line(door: Door, frame: Frame, row: EndRecord) -> Response:
     life.change(row.account_id, row.id, settings={"line": frame.line})
     try:
-        life.connect(row.account_id, row.id, actor=f"{row.adapter}:{frame.user_id}")
+        installs.connect(row.account_id, row.id, door.app, actor=f"{row.adapter}:{frame.user_id}")
     except EndError as error:
         return _trouble(door, frame, error)
     return _page(door, frame, "line", end=row, chosen=frame.line, is_here=True, channels=_channels(row))
@@ -237,7 +237,7 @@ def _act(door: Door) -> Response:
 
 def _connect(door: Door, frame: Frame, known: tuple[UUID, UUID]) -> Response:
     try:
-        connected = life.connect(*known, actor=f"{door.manifest.key}:{frame.user_id}")
+        connected = installs.connect(*known, door.app, actor=f"{door.manifest.key}:{frame.user_id}")
     except EndError as error:
         return _trouble(door, frame, error)
     warnings = [reason(slug, door.manifest.key, frame.locale) for slug in connected.warnings]
@@ -249,7 +249,7 @@ def _reconnect(door: Door, frame: Frame, row: EndRecord) -> Response:
     if frame.sealed:
         installs.attach(row.account_id, door.app, frame.remote_id, _unseal_install(frame))
     try:
-        life.connect(row.account_id, row.id, actor=f"{row.adapter}:{frame.user_id}")
+        installs.connect(row.account_id, row.id, door.app, actor=f"{row.adapter}:{frame.user_id}")
     except EndError as error:
         return _trouble(door, frame, error)
     fresh = row_of((row.account_id, row.id))

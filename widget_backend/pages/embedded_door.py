@@ -17,7 +17,7 @@ from widget_backend.accounts.models import App
 from widget_backend.bridge import life, registry, runtime
 from widget_backend.bridge.ends import Manifest
 from widget_backend.bridge.errors import EndError, NotGenuine
-from widget_backend.bridge.models import EndKey, EndRecord
+from widget_backend.bridge.models import EndRecord
 from widget_backend.bridge.tenancy import transaction
 from widget_backend.crypto import Secret
 
@@ -43,16 +43,9 @@ class Door:
 
 
 def find(key: str) -> Door | None:
-    """Find the app of an address: an app's own key, or the key of an end that uses it."""
+    """Find the app of an address. The key is the app's, never an end's hook key: a page's address is seen by every employee."""
     with transaction(None) as session:
         app = session.scalars(select(App).where(App.key == key)).first()
-        known = session.get(EndKey, life.hook_digest(key)) if app is None else None
-        if app is None and known is not None and known.app_id is not None:
-            app = session.get(App, known.app_id)
-    if app is None and known is not None and known.account_id is not None and known.end_id is not None:
-        with transaction(known.account_id) as session:
-            row = session.get(EndRecord, known.end_id)
-            app = session.get(App, row.app_id) if row is not None and row.app_id is not None else None
     if app is None:
         return None
     manifest = registry.manifest(app.adapter)
@@ -91,7 +84,7 @@ def life_event(door: Door, seen: Any) -> int:
         elif row is not None and known is not None:
             learn(known, row, bearer, seen)
         if known is not None:
-            life.connect(*known, actor=door.manifest.key)
+            installs.connect(*known, door.app, actor=door.manifest.key)
     except installs.Taken:
         return 409
     except EndError as error:

@@ -209,7 +209,10 @@ class Bitrix24:
         return f"{self._end.hook_url}/event"
 
     def _page(self, name: str) -> str:
-        return f"{self._end.hook_url.replace('/hooks/', '/embedded/', 1)}/{name}"
+        url = str(self._end.settings.get("pages_url", ""))
+        if not url:
+            raise Misconfigured("bitrix24_not_installed", "no pages_url")
+        return f"{url}/{name}"
 
     def _check_scopes(self) -> None:
         granted = {scope.text() for scope in self._portal.call("scope", {}).items()}

@@ -43,3 +43,4 @@ class Settings(Schema):
     connector = fields.String(load_default="", metadata={"widget": "hidden"})
     user_id = fields.String(load_default="", metadata={"widget": "hidden"})
     active_line = fields.String(load_default="", metadata={"widget": "hidden"})
+    pages_url = fields.String(load_default="", metadata={"widget": "hidden"})

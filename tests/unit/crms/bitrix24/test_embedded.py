@@ -1,0 +1,371 @@
+"""Installing, opening, updating and removing the app, as a portal does it: the twin makes the POSTs, over real HTTP."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
+
+import pytest
+import requests
+from flask import Flask
+from redis import Redis
+from sqlalchemy import func, select
+from werkzeug.security import generate_password_hash
+from werkzeug.serving import make_server
+
+from oauth import installs, routes, store
+from oauth.models import Install, Token
+from tests.sandbox.run import Running, start
+from widget_backend import create_app, crypto, ids, limits, local_secrets
+from widget_backend.accounts.models import Account, App, Membership, SecurityEvent, User
+from widget_backend.bridge import life
+from widget_backend.bridge.ends import End
+from widget_backend.bridge.models import EndRecord, Inbox
+from widget_backend.bridge.tenancy import transaction
+from widget_backend.config import Config
+from widget_backend.pages import embedded
+
+Json = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Running]:
+    with start(["--only", "bitrix24"]) as running:
+        yield running
+
+
+@dataclass
+class World:
+    """A product that listens, an account with a person, an app of this server and a portal that may install it."""
+
+    url: str
+    twin: Json
+    account: str
+    portal: Json
+    account_id: UUID
+    app: App
+    flask: Flask
+
+    def control(self, path: str, **body: Any) -> Json:
+        told = {"account": self.account, "app": self.app.client_id, **body}
+        answer = requests.post(f"{self.twin['base_url']}/_sandbox/{path}", json=told, timeout=20)
+        assert answer.ok, answer.text
+        return dict(answer.json())
+
+    def open(self, **body: Any) -> Json:
+        """Open a page in the portal's frame; the twin says whether a browser would show it."""
+        return self.control("open", **body)
+
+    def install(self, **body: Any) -> requests.Response:
+        """Press "Install" on the portal and make the POST of the installer's frame."""
+        urls = {"install_url": self.page("install"), "handler_url": self.page("")}
+        form = self.control("install", **{**urls, **body})
+        return requests.post(form["action"], data=form["fields"], timeout=20)
+
+    def page(self, name: str) -> str:
+        return f"{self.url}/embedded/{self.app.key}" + (f"/{name}" if name else "")
+
+    def act(self, html: str, do: str, **fields: str) -> requests.Response:
+        """Press a button of one of our pages."""
+        token = re.search(r'name="token" value="([^"]+)"', html)
+        assert token, html
+        return requests.post(self.page("act"), data={"token": token[1], "do": do, **fields}, timeout=20)
+
+    def unguessable(self) -> str:
+        """Return the key of the end's hooks, which no page may show."""
+        return self.snapshot().hook_url.rpartition("/")[2]
+
+    def connected(self) -> EndRecord:
+        """Install with everything it takes, and return the end."""
+        page = self.install()
+        if 'name="password"' in page.text:
+            page = self.act(page.text, "sign_in", email="anna@acme.example", password="a good password")
+        done = self.act(page.text, "connect")
+        assert "finishInstall()" in done.text, done.text
+        self.control("install-finish")
+        return self.end()
+
+    def end(self) -> EndRecord:
+        with transaction(self.account_id) as session:
+            return session.scalars(select(EndRecord)).one()
+
+    def snapshot(self) -> End:
+        return life.snapshot(self.account_id, self.end().id)
+
+
+@pytest.fixture(params=["catalogue", "local"])
+def world(
+    request: pytest.FixtureRequest, db: Any, config: Config, redis: Redis[bytes], sandbox: Running
+) -> Iterator[World]:
+    twin = sandbox.addresses["bitrix24"]
+    url = f"http://127.0.0.1:{local_secrets.free_port()}"
+    servers = {
+        **config.servers,
+        ("bitrix24", "oauth_urls"): tuple(twin["oauth_urls"]),
+        ("bitrix24", "frame_script"): twin["js_url"],
+    }
+    flask = create_app(replace(config, public_url=url, servers=servers))
+    for blueprint in (embedded.blueprint, routes.blueprint):
+        if blueprint.name not in flask.blueprints:
+            flask.register_blueprint(blueprint)
+    limits.take(redis, (limits.Limit("warm", 1.0, 1),))
+    redis.set("mostik:limits:born", "0")
+    server = make_server("127.0.0.1", urlsplit(url).port or 0, flask, threaded=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    local = {"local": {"title": "Mostik"}} if request.param == "local" else {}
+    made = requests.post(f"{twin['base_url']}/_sandbox/make", json=local, timeout=10).json()
+    account_id = _account()
+    keys = made if local else twin
+    app = _app(keys["client_id"], keys["client_secret"], account_id if local else None)
+    yield World(url, dict(twin), made["account"], made["portal"], account_id, app, flask)
+    server.shutdown()
+
+
+def _account() -> UUID:
+    account_id, user_id = ids.new_id(), ids.new_id()
+    password = generate_password_hash("a good password")
+    with transaction(account_id) as session:
+        session.add(Account(id=account_id, name="acme"))
+        session.add(User(id=user_id, email="anna@acme.example", password_hash=password))
+        session.flush()
+        session.add(Membership(account_id=account_id, user_id=user_id, role="owner"))
+    return account_id
+
+
+def _app(client_id: str, secret: str, account_id: UUID | None) -> App:
+    id = ids.new_id()
+    app = App(
+        id=id,
+        account_id=account_id,
+        adapter="bitrix24",
+        key=ids.new_key(),
+        client_id=client_id,
+        secret=crypto.seal_text(secret, f"app:{id}"),
+    )
+    with transaction(account_id) as session:
+        session.add(app)
+    return app
+
+
+def _wait(condition: Callable[[], bool], limit_s: float = 10.0) -> None:
+    until = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def _count(model: Any) -> int:
+    with transaction(None) as session:
+        return session.scalar(select(func.count()).select_from(model)) or 0
+
+
+# -- installing ------------------------------------------------------------------------------------------------------
+
+
+def test_installing_connects_the_portal_and_its_hooks_are_kept(world: World) -> None:
+    end = world.connected()
+
+    assert (end.state, end.remote_id, end.settings["domain"]) == ("active", world.account, world.portal["domain"])
+    line = world.portal["lines"][0]
+    shown = world.open(placement="SETTING_CONNECTOR", connector=end.settings["connector"], line=line)
+    assert (shown["status"], shown["trouble"]) == (200, "")
+    assert world.end().settings["active_line"] == str(line)
+    assert world.unguessable() not in shown["text"]
+    world.control("disconnect", connector=end.settings["connector"], line=line)
+    _wait(lambda: _count(Inbox) == 1)
+
+
+def test_installing_again_replaces_the_tokens_and_keeps_the_end(world: World) -> None:
+    first = world.connected()
+    again = world.install()
+    assert "finishInstall()" in world.act(again.text, "connect").text
+
+    assert world.end().id == first.id
+    with transaction(world.account_id) as session:
+        assert session.scalars(select(Token)).one().generation == 2
+
+
+def test_pages_may_be_framed_by_this_portal_only(world: World) -> None:
+    world.connected()
+    answer = requests.post(**_frame(world), timeout=10)  # type: ignore[arg-type]
+
+    assert "X-Frame-Options" not in answer.headers
+    ancestors = re.search(r"frame-ancestors ([^;]+)", answer.headers["Content-Security-Policy"])
+    assert ancestors and ancestors[1].split() == ["'self'", world.portal["url"]]
+    assert "Set-Cookie" not in answer.headers
+
+
+def test_install_without_pages_is_connected_by_its_event(world: World) -> None:
+    world.control("install", install_url="", handler_url="", event_url=world.page("install"))
+
+    if world.app.account_id is None:
+        _wait(lambda: _count(Install) == 1)
+    else:
+        _wait(lambda: life.find("bitrix24", world.account, world.app.id) is not None and world.end().state == "active")
+
+
+def test_catalogue_install_is_claimed_by_a_code(world: World) -> None:
+    page = world.install()
+    if world.app.account_id is not None:
+        pytest.skip("a local app belongs to an account")
+    code = re.search(r'class="code">([^<]+)<', page.text)
+    assert code
+    early = world.act(page.text, "connect", code=code[1])
+    assert code[1] in early.text
+
+    waiting = store.by_code(code[1])
+    assert waiting is not None
+    installs.claim(world.account_id, world.app, waiting)
+    done = world.act(page.text, "connect")
+
+    assert "finishInstall()" in done.text and _count(Install) == 0 and world.end().state == "active"
+
+
+def test_wrong_password_claims_nothing_and_tries_are_counted(world: World) -> None:
+    page = world.install()
+    if world.app.account_id is not None:
+        pytest.skip("a local app belongs to an account")
+    answers = [
+        world.act(page.text, "sign_in", email="anna@acme.example", password="guess").text
+        for _ in range(embedded.SIGN_IN_TRIES + 1)
+    ]
+
+    assert life.find("bitrix24", world.account, world.app.id) is None
+    assert answers[0] != answers[-1]
+    right = world.act(page.text, "sign_in", email="anna@acme.example", password="a good password")
+    assert "progress" not in right.text and life.find("bitrix24", world.account, world.app.id) is None
+
+
+# -- who may see what ------------------------------------------------------------------------------------------------
+
+
+def _frame(world: World, **body: Any) -> Json:
+    form = world.control("frame", **body)
+    return {"url": form["action"], "data": form["fields"]}
+
+
+def test_forged_visit_is_refused_and_noted(world: World) -> None:
+    form = {"url": world.page("install"), "data": {"AUTH_ID": "x", "member_id": "m", "APPLICATION_TOKEN": "t"}}
+
+    assert requests.post(**form, timeout=10).status_code == 403
+    assert (_count(SecurityEvent), _count(Install)) == (1, 0)
+
+
+def test_token_of_one_portal_does_not_open_another(world: World) -> None:
+    form = world.control("install", install_url=world.page("install"), handler_url=world.page(""))
+    stolen = {**form["fields"], "member_id": "f" * 32}
+
+    assert requests.post(form["action"], data=stolen, timeout=10).status_code == 403
+
+
+def test_employee_without_rights_sees_the_state_and_changes_nothing(world: World) -> None:
+    world.connected()
+    operator = world.portal["operators"][0]
+    answer = requests.post(**_frame(world, user=operator), timeout=10)
+
+    assert answer.status_code == 200 and 'name="do"' not in answer.text
+    line = world.portal["lines"][0]
+    connector = world.end().settings["connector"]
+    world.open(placement="SETTING_CONNECTOR", connector=connector, line=line, user=operator)
+    assert not world.end().settings.get("line")
+
+
+def test_form_of_another_apps_page_is_refused(world: World) -> None:
+    page = world.install()
+    other = _app("local.other", "another secret", world.account_id)
+    token = re.search(r'name="token" value="([^"]+)"', page.text)
+    assert token
+    url = f"{world.url}/embedded/{other.key}/act"
+
+    assert requests.post(url, data={"token": token[1], "do": "connect"}, timeout=10).status_code == 403
+
+
+@pytest.mark.parametrize("name", ["", "/install", "/setting", "/nothing"])
+def test_unknown_key_is_not_found(world: World, name: str) -> None:
+    assert requests.post(f"{world.url}/embedded/{'x' * 43}{name}", data={"a": "b"}, timeout=10).status_code == 404
+
+
+# -- later -----------------------------------------------------------------------------------------------------------
+
+
+def test_moving_to_another_line_asks_first(world: World) -> None:
+    end = world.connected()
+    connector = end.settings["connector"]
+    first = world.portal["lines"][0]
+    second = int(requests.post(
+        f"{world.portal['webhook']}imopenlines.config.add", json={"PARAMS": {"LINE_NAME": "Вторая"}}, timeout=10
+    ).json()["result"])  # fmt: skip
+    world.open(placement="SETTING_CONNECTOR", connector=connector, line=first)
+
+    asked = world.open(placement="SETTING_CONNECTOR", connector=connector, line=second)
+    assert world.end().settings["active_line"] == str(first)
+    moved = world.act(asked["text"], "line")
+
+    assert moved.status_code == 200 and world.end().settings["active_line"] == str(second)
+
+
+def test_update_of_the_app_brings_its_new_token_and_handlers(world: World) -> None:
+    world.connected()
+    before = world.snapshot().secrets["application_token"]
+
+    world.control("update")
+
+    _wait(lambda: world.snapshot().secrets["application_token"] != before)
+    form = world.control("frame")
+    _wait(lambda: world.snapshot().secrets["application_token"] == form["fields"]["APPLICATION_TOKEN"])
+    _wait(lambda: world.end().state == "active")
+
+
+@pytest.mark.parametrize("clean", [False, True])
+def test_removing_the_app_closes_the_end_and_erases_when_asked(world: World, clean: bool) -> None:
+    end = world.connected()
+    world.control("app", client_id=world.app.client_id, event_url=world.page("install"))
+
+    world.control("uninstall", clean=clean)
+
+    if clean:
+        _wait(lambda: life.find("bitrix24", world.account, world.app.id) is None)
+    else:
+        _wait(lambda: world.end().state == "error")
+        assert (world.end().id, world.end().reason) == (end.id, "bitrix24_uninstalled")
+
+
+def test_admin_connects_again_with_his_own_access_when_the_first_is_lost(world: World) -> None:
+    world.connected()
+    with transaction(world.account_id) as session:
+        row = session.scalars(select(Token)).one()
+        row.lost = "token_revoked"
+    life.set_state(world.account_id, world.end().id, "error", "token_revoked")
+
+    page = world.open()
+    answer = world.act(page["text"], "reconnect")
+
+    assert answer.status_code == 200 and world.end().state == "active"
+
+
+def test_access_is_granted_from_the_cabinet(world: World) -> None:
+    world.control("app", client_id=world.app.client_id, redirect_url=f"{world.url}/oauth/callback")
+    world.connected()
+    with world.flask.test_request_context():
+        link = routes.start_url(world.account_id, world.app.id, world.portal["url"])
+    browser = requests.Session()
+    sent = browser.get(f"{world.url}{link}", allow_redirects=False, timeout=10)
+    target = urlsplit(sent.headers["Location"])
+    assert f"{target.scheme}://{target.netloc}" == world.portal["url"]
+    state = parse_qs(target.query)["state"][0]
+    code = world.control("code")["code"]
+    back = {"code": code, "state": state, "member_id": world.account, "server_domain": world.twin["oauth_urls"][0]}
+
+    stranger = requests.get(f"{world.url}/oauth/callback", params=back, timeout=10)
+    assert stranger.status_code == 400
+    answer = browser.get(f"{world.url}/oauth/callback", params=back, timeout=20)
+
+    assert answer.status_code == 200, answer.text
+    with transaction(world.account_id) as session:
+        assert session.scalars(select(Token)).one().generation == 2
