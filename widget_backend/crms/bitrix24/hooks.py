@@ -47,6 +47,9 @@ EVENTS_BOUND = (
 )
 UPDATE_EVENTS = ("OnAppUpdate",)
 """Bound to the embedded door: it may bring a new application_token, which only the OAuth server can vouch for."""
+PULL = "pull"
+"""The name of what `pull` fetched; nobody outside may call it so."""
+
 PULLED_MESSAGES = "PULLED_MESSAGES"
 PULLED_MOVE = "PULLED_MOVE"
 PULLED_LOSS = "PULLED_LOSS"
@@ -64,6 +67,8 @@ def verify(hook: Hook, owner: Owner) -> Kept:
     Raises: NotGenuine.
     Source: bitrix24.md 1.4 "Verifying any event".
     """
+    if hook.name == PULL:
+        raise NotGenuine("reserved_name")
     try:
         auth = read_form(hook.body)["auth"]
         member_id = auth["member_id"].text_or("")
@@ -94,11 +99,12 @@ def parse(hook: Hook, owner: Owner) -> Sequence[Event]:
     Source: bitrix24.md 4, 1.4.
     """
     try:
-        body = read_json(hook.body) if hook.name == "pull" else read_form(hook.body)
+        is_pulled = hook.name == PULL
+        body = read_json(hook.body) if is_pulled else read_form(hook.body)
         kind = body["event"].text().upper()
     except Malformed as error:
         return [Unparsed(kind="", why=str(error))]
-    read = _PARSERS.get(kind)
+    read = (_PULLED if is_pulled else _PARSERS).get(kind)
     if read is None:
         return [Unparsed(kind=kind[:80], why="unknown event")]
     try:
@@ -382,6 +388,8 @@ _PARSERS: Mapping[str, Callable[[Reader, _Context], list[Event]]] = {
     "ONAPPUPDATE": _updated,
     "ONAPPINSTALL": _updated,
     "ONAPPTEST": _tested,
+}
+_PULLED: Mapping[str, Callable[[Reader, _Context], list[Event]]] = {
     PULLED_MESSAGES: _pulled_messages,
     PULLED_MOVE: _pulled_move,
     PULLED_LOSS: _updated,

@@ -37,6 +37,7 @@ CAPABILITIES = Capabilities(
     pull_every=timedelta(minutes=3),
     batch=50,
     cap=2,
+    shared_host=False,
 )
 
 MANIFEST = Manifest(
