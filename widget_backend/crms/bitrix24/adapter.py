@@ -37,6 +37,8 @@ SCOPES_NEEDED = frozenset({"imopenlines", "imconnector"})
 SETTLED_AFTER = timedelta(seconds=30)
 """How long a request may still be worked on by the portal after we stopped waiting (bitrix24.md 2: cut at 60 s; usual answers take 1 s)."""
 
+_NAME = "Mostik"
+_LINES = {"PARAMS": {"select": ["ID", "LINE_NAME", "ACTIVE"], "limit": 200}}
 _ICON = (
     "data:image/svg+xml,%3Csvg%20xmlns%3D%22http%3A%2F%2Fwww.w3.org%2F2000%2Fsvg%22%20viewBox%3D%220%200%2070%2071%22%3E"
     "%3Cpath%20fill%3D%22%23fff%22%20d%3D%22M10%2046c10-22%2040-22%2050%200h-7c-8-14-28-14-36%200zM8%2050h54v6H8z%22%2F%3E%3C%2Fsvg%3E"
@@ -82,7 +84,7 @@ class Bitrix24:
             answers = self._portal.batch(
                 {
                     "handlers": ("event.get", {}),
-                    "status": ("imconnector.status", {"CONNECTOR": self._connector, "LINE": self._line or "0"}),
+                    "status": ("imconnector.status", {"CONNECTOR": self._connector, "LINE": self._line or 0}),
                 }
             )
         if not self._are_bound(_or_raise(answers["handlers"])):
@@ -183,19 +185,12 @@ class Bitrix24:
         """List the portal's open lines, or its employees. Source: bitrix24.md 5.1 (config.list.get), 9 (user.get)."""
         with preparing():
             if name == "lines":
-                params = {"PARAMS": {"select": ["ID", "LINE_NAME", "ACTIVE"], "limit": 200}}
-                lines = self._portal.call("imopenlines.config.list.get", params).items()
-                return [
-                    Choice(
-                        value=line["ID"].remote_id(),
-                        label=line["LINE_NAME"].text_or(""),
-                        note="" if line["ACTIVE"].flag_or(True) else "inactive",
-                    )
-                    for line in lines
-                ]
+                return [_line_choice(line) for line in self._portal.call("imopenlines.config.list.get", _LINES).items()]
             if name == "users":
-                users = self._portal.call("user.get", {"FILTER": {"ACTIVE": True, "USER_TYPE": "employee"}}).items()
-                return [Choice(value=user["ID"].remote_id(), label=_full_name(user)) for user in users]
+                employees = self._portal.ask("user.get", {"FILTER": {"ACTIVE": True, "USER_TYPE": "employee"}})
+                if isinstance(employees, Refusal) and employees.code.lower() == "insufficient_scope":
+                    return []  # 1.6: user_brief is a right the app may do without
+                return [_user_choice(user) for user in _or_raise(employees).items()]
         raise Rejected("unknown_catalog", name)
 
     # -- steps of connect --------------------------------------------------------------------------------------------
@@ -225,7 +220,7 @@ class Bitrix24:
             "imconnector.register",
             {
                 "ID": self._connector,
-                "NAME": self._end.title or "Mostik",
+                "NAME": _NAME,
                 "ICON": icon,
                 "ICON_DISABLED": {**icon, "COLOR": "#a8b1c0"},
                 "PLACEMENT_HANDLER": self._page("setting"),
@@ -262,11 +257,11 @@ class Bitrix24:
         """Activate the chosen line, describe ourselves on it and leave the line of before; return the line, empty without one."""
         before = str(self._end.settings.get("active_line", ""))
         if before and before != self._line:
-            self._portal.ask("imconnector.activate", {"CONNECTOR": self._connector, "LINE": before, "ACTIVE": "0"})
+            self._portal.ask("imconnector.activate", {"CONNECTOR": self._connector, "LINE": int(before), "ACTIVE": "0"})
         if not self._line:
             return ""
-        at = {"CONNECTOR": self._connector, "LINE": self._line}
-        about = {"ID": self._end.id, "URL": "", "URL_IM": "", "NAME": self._end.title or "Mostik"}
+        at = {"CONNECTOR": self._connector, "LINE": int(self._line)}
+        about = {"ID": self._end.id, "URL": "", "URL_IM": "", "NAME": _NAME}
         self._portal.call("imconnector.activate", {**at, "ACTIVE": "1"})
         self._portal.call("imconnector.connector.data.set", {**at, "DATA": about})
         if not self._portal.call("imconnector.status", at)["STATUS"].flag_or(False):
@@ -289,7 +284,7 @@ class Bitrix24:
     def _at_line(self, entries: Sequence[Mapping[str, object]]) -> dict[str, object]:
         if not self._line:
             raise Misconfigured("bitrix24_no_line")
-        return {"CONNECTOR": self._connector, "LINE": self._line, "MESSAGES": list(entries)}
+        return {"CONNECTOR": self._connector, "LINE": int(self._line), "MESSAGES": list(entries)}
 
     def _send(self, batch: Sequence[Item], entries: Sequence[connector.Entry]) -> list[Outcome]:
         result = self._portal.call("imconnector.send.messages", self._at_line(entries))
@@ -345,6 +340,11 @@ def _first_id(item: Item) -> str:
     return item.remote_ids[0]
 
 
-def _full_name(user: Reader) -> str:
+def _line_choice(line: Reader) -> Choice:
+    note = "" if line["ACTIVE"].flag_or(True) else "inactive"
+    return Choice(value=line["ID"].remote_id(), label=line["LINE_NAME"].text_or(""), note=note)
+
+
+def _user_choice(user: Reader) -> Choice:
     names = (user["NAME"].text_or(""), user["LAST_NAME"].text_or(""))
-    return " ".join(name for name in names if name) or user["ID"].remote_id()
+    return Choice(value=user["ID"].remote_id(), label=" ".join(filter(None, names)) or user["ID"].remote_id())
