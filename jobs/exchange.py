@@ -6,7 +6,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import cache, partial
 from uuid import UUID
 
 import structlog
@@ -15,12 +16,13 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from widget_backend.bridge import deliver, errands, inbox, lanes, pull, registry, runtime, wake
 from widget_backend.bridge.lanes import Batch
-from widget_backend.bridge.models import Gate
-from widget_backend.bridge.tenancy import transaction
 
 log = structlog.get_logger()
 
 POLL_S = 0.02
+LEAST_POLL_S = 0.004
+ERRAND_POLL_S = 0.1
+PULL_POLL_S = 0.5
 IDLE_POLL_S = 0.2
 HOST_TROUBLES = 5
 HOST_REST_S = 5.0
@@ -73,6 +75,12 @@ hosts = HostBreaker()
 """One per process: what it learnt outlives a slice."""
 
 
+@cache
+def pool(threads: int) -> ThreadPoolExecutor:
+    """Return this process's threads. They outlive a slice, and with them their connections to the outside."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="exchange")
+
+
 class Slice:
     """One slice of draining: a loop that hands work to threads, and a heartbeat for what they hold."""
 
@@ -80,7 +88,8 @@ class Slice:
         config = runtime.get().config
         self.threads = config.exchange_threads
         self.until = time.monotonic() + config.slice_s
-        self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="exchange")
+        self.pool = pool(self.threads)
+        self.errands_at = self.pulls_at = 0.0
         self.futures: dict[Future[object], tuple[str, UUID, str]] = {}
         self.calls: Counter[UUID] = Counter()
         self.kinds: Counter[str] = Counter()
@@ -95,23 +104,21 @@ class Slice:
         heartbeat = threading.Thread(target=self._renew, name="heartbeat", daemon=True)
         heartbeat.start()
         try:
-            idle_since: float | None = None
             while self._may_go_on():
                 self.done.clear()
                 started = self._start_work()
                 self._collect()
                 if started or self.futures:
-                    idle_since = None
-                    if not started:
-                        self.done.wait(POLL_S)
+                    # what finished may have made new work; a short breath gathers what finishes together
+                    self.done.wait(POLL_S)
+                    time.sleep(LEAST_POLL_S)
                     continue
                 soon = lanes.seconds_to_next()
                 if soon is None or soon > 2.0:
                     break
-                idle_since = idle_since or time.monotonic()
                 time.sleep(min(max(soon, 0.005), IDLE_POLL_S))
         finally:
-            self.pool.shutdown(wait=True)
+            wait(list(self.futures))
             self._collect()
             self.until = 0.0
         if not stopping.is_set() and self._has_more():
@@ -132,12 +139,27 @@ class Slice:
             return 0
         started = self._start_inboxes(max(1, free // 2))
         started += self._start_lanes(self.threads - len(self.futures))
-        started += self._start_errands(min(4, self.threads - len(self.futures)))
-        if self.threads - len(self.futures) > 0:
-            for task in pull.take(1):
-                self._submit("pull", task.end_id, "", lambda task=task: pull.run(task))  # type: ignore[misc]
-                started += 1
+        now = time.monotonic()
+        if now > self.errands_at:
+            self.errands_at = now + ERRAND_POLL_S
+            started += self._start_errands(min(4, self.threads - len(self.futures)))
+        if now > self.pulls_at and self.threads > len(self.futures):
+            self.pulls_at = now + PULL_POLL_S
+            started += self._start_splits() + self._start_pulls()
         return started
+
+    def _start_pulls(self) -> int:
+        tasks = pull.take(1)
+        for task in tasks:
+            self._submit("pull", task.end_id, "", partial(pull.run, task))
+        return len(tasks)
+
+    def _start_splits(self) -> int:
+        apps = [app_id for app_id in inbox.due_apps(1) if app_id not in self.inboxes]
+        for app_id in apps:
+            self.inboxes.add(app_id)
+            self._submit("inbox", app_id, "", partial(inbox.split, app_id))
+        return len(apps)
 
     def _start_inboxes(self, room: int) -> int:
         started = 0
@@ -149,13 +171,8 @@ class Slice:
                 continue
             self.inboxes.add(end_id)
             self.tokens[lease.token] += 1
-            self._submit("inbox", end_id, "", lambda lease=lease: self._read_inbox(lease))  # type: ignore[misc]
+            self._submit("inbox", end_id, "", partial(self._read_inbox, lease))
             started += 1
-        for app_id in inbox.due_apps(1):
-            if app_id not in self.inboxes:
-                self.inboxes.add(app_id)
-                self._submit("inbox", app_id, "", lambda app_id=app_id: inbox.split(app_id))  # type: ignore[misc]
-                started += 1
         return started
 
     def _start_lanes(self, room: int) -> int:
@@ -164,7 +181,7 @@ class Slice:
         started = 0
         for batch in lanes.take(room, full_ends=self._full_ends(), full_adapters=self._full_adapters()):
             self.tokens[batch.token] += 1
-            self._submit("lane", batch.end_id, batch.adapter, lambda batch=batch: self._deliver(batch))  # type: ignore[misc]
+            self._submit("lane", batch.end_id, batch.adapter, partial(self._deliver, batch))
             started += 1
         return started
 
@@ -173,7 +190,7 @@ class Slice:
             return 0
         tasks = errands.take(room)
         for task in tasks:
-            self._submit("errand", task.end_id, "", lambda task=task: errands.run(task))  # type: ignore[misc]
+            self._submit("errand", task.end_id, "", partial(errands.run, task))
         return len(tasks)
 
     def _full_ends(self) -> list[UUID]:
@@ -204,9 +221,9 @@ class Slice:
     def _read_inbox(self, lease: inbox.Lease) -> None:
         try:
             while self._may_go_on():
-                count, _has_work = inbox.work(lease)
+                has_more = inbox.work(lease)
                 self.done.set()
-                if not count:
+                if not has_more:
                     break
         finally:
             inbox.release(lease)
@@ -253,9 +270,3 @@ class Slice:
                 lanes.renew(tokens)
             except DBAPIError as error:
                 log.warning("renew_failed", error=type(error).__name__)
-
-
-def gates_open() -> int:
-    """Count the ends that may be worked."""
-    with transaction(None) as session:
-        return session.query(Gate).filter(Gate.is_open).count()

@@ -66,9 +66,7 @@ def keep_house() -> None:
     days = runtime.get().config.inbox_days
     with transaction(None) as session:
         session.execute(text("select mostik_make_partitions(2)"))
-        session.execute(
-            delete(Inbox).where(Inbox.received_at < func.now() - timedelta(days=days), Inbox.state != NEW)
-        )
+        session.execute(delete(Inbox).where(Inbox.received_at < func.now() - timedelta(days=days), Inbox.state != NEW))
         session.execute(delete(Worker).where(Worker.beat_at < func.now() - timedelta(minutes=10)))
 
 

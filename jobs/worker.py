@@ -57,13 +57,9 @@ class Heartbeat(threading.Thread):
     def beat(self) -> None:
         """Write one heartbeat."""
         with transaction(None) as session:
-            alive = session.execute(
-                update(WorkerRecord).where(WorkerRecord.id == self.id).values(beat_at=func.now())
-            )
+            alive = session.execute(update(WorkerRecord).where(WorkerRecord.id == self.id).values(beat_at=func.now()))
             if not getattr(alive, "rowcount", 0):
-                session.add(
-                    WorkerRecord(id=self.id, kind=self.kind, host=socket.gethostname(), pid=os.getpid())
-                )
+                session.add(WorkerRecord(id=self.id, kind=self.kind, host=socket.gethostname(), pid=os.getpid()))
 
 
 def main(kind: str) -> None:

@@ -57,12 +57,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What the first step decided. `held`: conversations whose lanes are still ours and may have more."""
+    """What the first step decided. `held`: conversations without a call whose next head is to be looked at at once."""
 
     end: End | None
     calls: list[Call]
     held: tuple[UUID, ...]
-    has_reports: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,32 +70,26 @@ class Result:
 
     calls: int
     has_end_trouble: bool
-    has_reports: bool
 
 
 def deliver(batch: Batch, *, may_go_on: Callable[[], bool]) -> Result:
     """Work leased lanes until nothing is due in them, trouble stops them or `may_go_on` says no; then give them back."""
-    count, has_reports, trouble = 0, False, False
+    count, trouble = 0, False
     held: Sequence[UUID] = batch.conversations
     try:
         while held and may_go_on():
             prepared = prepare(batch, held)
-            has_reports |= prepared.has_reports
             if not prepared.calls or prepared.end is None:
                 held = prepared.held
-                if not held:
-                    break
                 continue
             results = call(prepared.end, prepared.calls)
-            trouble, reports = outcomes.settle(batch, prepared.calls, results)
             count += len(prepared.calls)
-            has_reports |= reports
+            trouble, held = outcomes.settle(batch, prepared.calls, results)
             if trouble:
                 break
-            held = prepared.held
     finally:
         lanes.release(batch)
-    return Result(count, trouble, has_reports)
+    return Result(count, trouble)
 
 
 # -------------------------------------------------------------------------------------------------------------- prepare
@@ -123,13 +116,10 @@ def prepare(batch: Batch, conversations: Sequence[UUID]) -> Prepared:
             if (part := _decide(session, settlement, stop, head, now)) is not None
         ]
         settlement.flush()
-        has_reports = outbox.flush()
-        end = life.snapshot_in(session, batch.end_id)
+        outbox.flush()
+        end = life.snapshot_in(session, batch.end_id, version=stop.version)
         calls = _open_attempts(session, ready, stop, end.locale, now)
-        # a lane whose head was settled here, without a call, is looked at again at once
-        waiting = {head.conversation.id for head, _part in ready}
-        settled_here = tuple(settlement.moved - waiting)
-    return Prepared(end, calls, tuple(waiting) if calls else settled_here, has_reports)
+    return Prepared(end, calls, tuple(settlement.moved))
 
 
 def _still_ours(session: Session, batch: Batch, conversations: Sequence[UUID]) -> list[tuple[UUID, int, int]]:

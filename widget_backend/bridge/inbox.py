@@ -87,8 +87,8 @@ def release(lease: Lease) -> None:
         )
 
 
-def work(lease: Lease) -> tuple[int, bool]:
-    """Take one batch of an inbox; return how many hooks were read, and whether anything now waits in a lane."""
+def work(lease: Lease) -> bool:
+    """Take one batch of an inbox; tell whether there may be more at once."""
     try:
         return _work(lease, BATCH)
     except OperationalError:
@@ -98,15 +98,15 @@ def work(lease: Lease) -> tuple[int, bool]:
         return _one_by_one(lease)
 
 
-def _work(lease: Lease, limit: int) -> tuple[int, bool]:
+def _work(lease: Lease, limit: int) -> bool:
     follow_ups: list[EndRevoked | EndChanged | EndBroken] = []
     with transaction(lease.account_id) as session:
         if not _still_ours(session, lease):
-            return 0, False
+            return False
         rows = _unread(session, lease.end_id, limit)
         end = session.get(EndRecord, lease.end_id)
         if not rows or end is None:
-            return 0, False
+            return False
         map = routes.read(session)
         stop = map.stops.get(end.id) or routes.stop_of(end)
         recorder = Recorder(session, lease.account_id, stop, map)
@@ -114,18 +114,18 @@ def _work(lease: Lease, limit: int) -> tuple[int, bool]:
         recorder.prepare([event for one in parsed for event in one.events])
         for one in parsed:
             _record(recorder, one, follow_ups)
-        has_work = recorder.flush()
+        recorder.flush()
     for follow_up in follow_ups:
         _follow_up(lease, follow_up)
-    return len(rows), has_work
+    return len(rows) == limit
 
 
-def _one_by_one(lease: Lease) -> tuple[int, bool]:
+def _one_by_one(lease: Lease) -> bool:
     """Take the first hook alone; if it fails again it is counted, and after a few tries given up."""
     with transaction(lease.account_id) as session:
         first = next(iter(_unread(session, lease.end_id, 1)), None)
     if first is None:
-        return 0, False
+        return False
     try:
         return _work(lease, 1)
     except OperationalError:
@@ -144,7 +144,7 @@ def _one_by_one(lease: Lease) -> tuple[int, bool]:
                 .where(Gate.end_id == lease.end_id)
                 .values(inbox_not_before=func.now() + text(f"interval '{min(tries, 5)} seconds'"))
             )
-        return (1, False) if tries >= TRIES else (0, False)
+        return tries >= TRIES
 
 
 def _still_ours(session: Session, lease: Lease) -> bool:

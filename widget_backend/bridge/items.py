@@ -95,22 +95,24 @@ def _add_links(session: Session, stop: Stop, found: Sequence[Head]) -> None:
             select(LinkRecord).where(LinkRecord.connection_id == stop.id, LinkRecord.conversation_id.in_(conversations))
         ):
             known[link.conversation_id] = link
-    waiting = set(
-        session.scalars(
-            select(Errand.conversation_id).where(Errand.kind == "profile", Errand.conversation_id.in_(conversations))
-        )
-    )
+    first = [head.conversation.id for head in found if head.delivery.lane_seq == 1]
+    waiting = _with_profile_errand(session, first) if first else set()
     for head in found:
         head.link = known[head.conversation.id]
         head.has_profile_errand = head.conversation.id in waiting
 
 
+def _with_profile_errand(session: Session, conversations: Sequence[UUID]) -> set[UUID]:
+    asked = select(Errand.conversation_id).where(Errand.kind == "profile", Errand.conversation_id.in_(conversations))
+    return set(session.scalars(asked))
+
+
 def _add_parts(session: Session, stop: Stop, found: Sequence[Head]) -> None:
     parts: dict[UUID, list[Part]] = {}
-    for part in session.scalars(
-        select(Part).where(Part.delivery_id.in_([head.delivery.id for head in found])).order_by(Part.number)
-    ):
-        parts.setdefault(part.delivery_id, []).append(part)
+    begun = [head.delivery.id for head in found if head.delivery.first_tried_at or head.delivery.trigger != "auto"]
+    if begun:
+        for part in session.scalars(select(Part).where(Part.delivery_id.in_(begun)).order_by(Part.number)):
+            parts.setdefault(part.delivery_id, []).append(part)
     for head in found:
         mine = parts.get(head.delivery.id, [])
         last = max((part.generation for part in mine), default=1)

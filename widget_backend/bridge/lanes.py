@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,7 +20,7 @@ from widget_backend.bridge.tenancy import transaction
 # not due until that probe must have ended. SKIP LOCKED: two workers never wait for each other here.
 _TAKE = text("""
     with ready as (
-        select g.end_id, g.account_id, g.adapter, g.batch,
+        select g.end_id, g.account_id, g.adapter, g.batch, g.failures > 0 as is_probe,
                case when g.failures > 0 then 1 when g.batch > 1 then g.batch else g.cap end as room
         from gates g
         where g.is_open and g.not_before <= now()
@@ -45,7 +47,7 @@ _TAKE = text("""
         update gates g set not_before = now() + make_interval(secs => :probe_s)
         where g.failures > 0 and g.end_id in (select end_id from leased)
     )
-    select leased.end_id, leased.conversation_id, leased.account_id, r.adapter, r.batch
+    select leased.end_id, leased.conversation_id, leased.account_id, r.adapter, r.batch, r.is_probe
     from leased join ready r on r.end_id = leased.end_id
 """)
 
@@ -57,9 +59,10 @@ _NEXT = text("""
     ) l where g.is_open and l.not_before is not null
 """)
 
+FINE_S = 3.0
 _SUCCEED = text("""
     update gates set failures = 0, ok_at = now(), not_before = case when failures > 0 then now() else not_before end
-    where end_id = :end_id and (failures > 0 or ok_at is null or ok_at < now() - interval '3 seconds')
+    where end_id = :end_id
 """)
 
 _FAIL = text("""
@@ -77,6 +80,7 @@ class Batch:
     adapter: str
     token: UUID
     conversations: tuple[UUID, ...]
+    is_probe: bool = False
 
 
 def take(ends: int, *, full_ends: Collection[UUID] = (), full_adapters: Collection[str] = ()) -> list[Batch]:
@@ -100,7 +104,14 @@ def take(ends: int, *, full_ends: Collection[UUID] = (), full_adapters: Collecti
     for row in rows:
         by_end.setdefault(row.end_id, []).append(row.conversation_id)
     return [
-        Batch(end_id, facts[end_id].account_id, facts[end_id].adapter, token, tuple(conversations[i : i + size]))
+        Batch(
+            end_id,
+            facts[end_id].account_id,
+            facts[end_id].adapter,
+            token,
+            tuple(conversations[i : i + size]),
+            facts[end_id].is_probe,
+        )
         for end_id, conversations in by_end.items()
         for size in [facts[end_id].batch]
         for i in range(0, len(conversations), size)
@@ -152,14 +163,22 @@ def seconds_to_next() -> float | None:
 
 def fail(end_id: UUID, wait: timedelta) -> None:
     """Note trouble of an end: all its lanes wait, then one probe goes first."""
+    _fine.pop(end_id, None)
     with transaction(None) as session:
         session.execute(_FAIL, {"end_id": end_id, "wait_s": wait.total_seconds()})
 
 
-def succeed(end_id: UUID) -> None:
+_fine: dict[UUID, float] = {}
+
+
+def succeed(batch: Batch) -> None:
     """Note that an end works: its gate stands open again. Written at most every few seconds while it goes on working."""
+    end_id = batch.end_id
+    if not batch.is_probe and time.monotonic() - _fine.get(end_id, -math.inf) < FINE_S:
+        return
     with transaction(None) as session:
         session.execute(_SUCCEED, {"end_id": end_id})
+    _fine[end_id] = time.monotonic()
 
 
 def failures(end_id: UUID) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
@@ -22,6 +23,7 @@ from widget_backend.bridge.errors import AccessLost, EndError, Misconfigured
 from widget_backend.bridge.models import EndKey, EndRecord, Gate, Route
 from widget_backend.bridge.tenancy import transaction
 
+SNAPSHOT_S = 10.0
 CONNECT_PATIENCE = timedelta(seconds=20)
 PREVIOUS_SECRETS_FOR = timedelta(minutes=10)
 
@@ -80,8 +82,24 @@ def snapshot(account_id: UUID | str, end_id: UUID | str) -> End:
         return snapshot_in(session, UUID(str(end_id)))
 
 
-def snapshot_in(session: Session, end_id: UUID) -> End:
-    """As `snapshot`, inside a transaction of the account."""
+_snapshots: dict[tuple[UUID, str], tuple[float, End]] = {}
+"""Snapshots by the version of their row, so that secrets are not opened for every call; a few seconds, for the app's sake."""
+
+
+def snapshot_in(session: Session, end_id: UUID, *, version: str = "") -> End:
+    """As `snapshot`, inside a transaction of the account. With the row's version it may be one made lately."""
+    known = _snapshots.get((end_id, version))
+    if known is not None and version and time.monotonic() - known[0] < SNAPSHOT_S:
+        return known[1]
+    end = _snapshot(session, end_id)
+    if version:
+        if len(_snapshots) > 10_000:
+            _snapshots.clear()
+        _snapshots[(end_id, version)] = (time.monotonic(), end)
+    return end
+
+
+def _snapshot(session: Session, end_id: UUID) -> End:
     row = session.get(EndRecord, end_id)
     if row is None:
         raise KeyError(end_id)

@@ -153,6 +153,7 @@ class Inbox(Model):
     __table_args__ = (
         UniqueConstraint("owner_id", "dedupe", "month"),
         Index("inbox_new", "owner_id", "id", postgresql_where=text("state = 0")),
+        Index("inbox_apps", "owner_id", postgresql_where=text("state = 0 and is_app")),
         {"postgresql_partition_by": "RANGE (month)"},
     )
 

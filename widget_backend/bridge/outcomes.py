@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from random import uniform
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -43,46 +44,75 @@ OUTCOMES = {
 }
 
 
-def settle(batch: Batch, calls: Sequence[Call], results: Sequence[tuple[Outcome | NotThere, int]]) -> tuple[bool, bool]:
-    """Write what became of calls. Return whether the end is in trouble, and whether reports now wait in other lanes."""
+def settle(
+    batch: Batch, calls: Sequence[Call], results: Sequence[tuple[Outcome | NotThere, int]]
+) -> tuple[bool, list[UUID]]:
+    """Write what became of calls, and give back the lanes that are empty now. Return whether the end is in trouble, and the lanes with more."""
     trouble: list[EndError] = []
     with transaction(batch.account_id) as session:
         lock(session, [call.conversation_id for call in calls])
         map = routes.read(session)
         stop = map.stops.get(batch.end_id)
         if stop is None:
-            return True, False  # the end was erased while we spoke with it
+            return True, []  # the end was erased while we spoke with it
         deliveries = _deliveries(session, calls)
         outbox = Outbox(session, map)
         settlement = Settlement(session, outbox)
-        gate = session.get_one(Gate, batch.end_id)
+        gate = _Gate(session, batch.end_id)
         for call, (outcome, ms) in zip(calls, results, strict=True):
             delivery, part = deliveries[call.part_id]
             _one(settlement, stop, gate, delivery, part, call, outcome, ms, trouble)
             _note(call, stop, outcome, ms)
         settlement.flush()
-        has_reports = outbox.flush()
-        has_reports |= held.release(session, stop, map, batch.account_id, [call.conversation_id for call in calls])
+        outbox.flush()
+        conversations = [call.conversation_id for call in calls]
+        held.release(session, stop, map, batch.account_id, conversations)
+        more = _give_back_empty(session, batch, conversations)
     if any(isinstance(outcome, Accepted | NotThere | Rejected) for outcome, _ms in results):
-        lanes.succeed(batch.end_id)
-    return _after(batch, trouble), has_reports
+        lanes.succeed(batch)
+    return _after(batch, trouble), more
+
+
+def _give_back_empty(session: Session, batch: Batch, conversations: Sequence[UUID]) -> list[UUID]:
+    """Give back the lanes of settled conversations with nothing more in them; return the others."""
+    mine = (Lane.end_id == batch.end_id, Lane.lease == batch.token, Lane.conversation_id.in_(conversations))
+    empty = session.scalars(
+        update(Lane)
+        .where(*mine, Lane.settled_seq >= Lane.last_seq)
+        .values(lease=None, lease_until=func.now())
+        .returning(Lane.conversation_id)
+        .execution_options(synchronize_session=False)
+    ).all()
+    return [conversation for conversation in conversations if conversation not in set(empty)]
+
+
+@dataclass(slots=True)
+class _Gate:
+    """The gate of the end, read only when there was trouble."""
+
+    session: Session
+    end_id: UUID
+
+    @property
+    def ok_at(self) -> datetime | None:
+        """When the end last worked."""
+        return self.session.get_one(Gate, self.end_id).ok_at
 
 
 def _deliveries(session: Session, calls: Sequence[Call]) -> dict[UUID, tuple[Delivery, Part]]:
-    parts = session.scalars(select(Part).where(Part.id.in_([call.part_id for call in calls]))).all()
-    found = {
-        delivery.id: delivery
-        for delivery in session.scalars(select(Delivery).where(Delivery.id.in_([part.delivery_id for part in parts])))
-    }
-    messages = [delivery.message_id for delivery in found.values()]
-    session.scalars(select(Message).where(Message.id.in_(messages))).all()
-    return {part.id: (found[part.delivery_id], part) for part in parts}
+    rows = session.execute(
+        select(Part, Delivery, Message)
+        .join(Delivery, Delivery.id == Part.delivery_id)
+        .join(Message, Message.id == Delivery.message_id)
+        .where(Part.id.in_([call.part_id for call in calls]))
+    )
+    return {part.id: (delivery, part) for part, delivery, _message in rows}
 
 
 def _one(
     settlement: Settlement,
     stop: Stop,
-    gate: Gate,
+    gate: _Gate,
     delivery: Delivery,
     part: Part,
     call: Call,
@@ -133,7 +163,7 @@ def _accepted(
 def _uncertain(
     settlement: Settlement,
     stop: Stop,
-    gate: Gate,
+    gate: _Gate,
     delivery: Delivery,
     part: Part,
     call: Call,
@@ -157,7 +187,7 @@ def _uncertain(
         settlement.move(delivery, Status.UNCERTAIN, outcome.reason, outcome.detail)
 
 
-def _retry(settlement: Settlement, gate: Gate, delivery: Delivery, outcome: Retry, trouble: list[EndError]) -> None:
+def _retry(settlement: Settlement, gate: _Gate, delivery: Delivery, outcome: Retry, trouble: list[EndError]) -> None:
     """Trouble of the end backs off all its lanes; trouble of a message gets a few tries. An end that works for others blames the message."""
     tried_at = delivery.first_tried_at or clock.now()
     works_for_others = gate.ok_at is not None and gate.ok_at > tried_at

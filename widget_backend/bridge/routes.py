@@ -14,7 +14,7 @@ from widget_backend.bridge.ends import Capabilities, Side
 from widget_backend.bridge.models import EndRecord
 
 _READ = text("""
-    select e.id, e.side, e.adapter, e.title, e.state, e.settings,
+    select e.id, e.xmin::text as version, e.side, e.adapter, e.title, e.state, e.settings,
            array(select r.connection_id from routes r where r.account_id = e.account_id and r.channel_id = e.id)
              as connections
     from ends e where e.deleted_at is null and e.state <> 'off'
@@ -23,7 +23,7 @@ _READ = text("""
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """One end that deliveries may go to."""
+    """One end that deliveries may go to. `version` changes with every change of its row."""
 
     id: UUID
     side: Side
@@ -32,6 +32,7 @@ class Stop:
     state: str
     settings: Mapping[str, object]
     capabilities: Capabilities
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,9 @@ def read(session: Session) -> Map:
     feeds: dict[UUID, tuple[UUID, ...]] = {}
     for row in session.execute(_READ):
         facts = registry.manifest(row.adapter).capabilities
-        stops[row.id] = Stop(row.id, Side(row.side), row.adapter, row.title, row.state, row.settings, facts)
+        stops[row.id] = Stop(
+            row.id, Side(row.side), row.adapter, row.title, row.state, row.settings, facts, row.version
+        )
         if row.connections:
             feeds[row.id] = tuple(row.connections)
     return Map(stops, feeds)

@@ -127,6 +127,7 @@ def _make_tables() -> None:
         sa.UniqueConstraint("owner_id", "dedupe", "month", name=op.f("uq_inbox_owner_id_dedupe_month")),
         postgresql_partition_by="RANGE (month)",
     )
+    op.create_index("inbox_apps", "inbox", ["owner_id"], unique=False, postgresql_where=sa.text("state = 0 and is_app"))
     op.create_index("inbox_new", "inbox", ["owner_id", "id"], unique=False, postgresql_where=sa.text("state = 0"))
     op.create_table(
         "lanes",
