@@ -64,6 +64,9 @@ def _contents(stop: Stop, head: Head) -> list[PartContent]:
     in_words = has_quote and not (stop.capabilities.can_quote and head.quote_remote_id)
     forwards = head.message.content.get("forwards", [])
     text = _with_forwards(head.message.text, forwards if isinstance(forwards, list) else [])
+    payload = head.message.content.get("payload")
+    if payload and not text and not head.message.content.get("attachments"):
+        text = texts.text("represent.pressed", LOCALE, payload=payload)  # a button that writes nothing is shown too
     return represent.parts(
         text,
         items.things(head, LOCALE),
