@@ -318,6 +318,11 @@ def _unseal_install(frame: Frame) -> Mapping[str, str]:
     return facts
 
 
+def _frame_query() -> dict[str, str]:
+    """Return what a portal puts into the address of its frame: its library on the next page needs it as well (bitrix24.md 1.3)."""
+    return {name: request.args[name] for name in ("DOMAIN", "PROTOCOL", "LANG", "APP_SID") if name in request.args}
+
+
 def _code() -> str:
     """Return the claim code that the form carries on, to be shown again and for nothing else."""
     return request.form.get("code", "")[:20]
@@ -352,7 +357,7 @@ def _page(door: Door, frame: Frame, template: str, **values: object) -> Response
         f"embedded/{template}.html",
         t=frame.words,
         frame=frame,
-        act=url_for("embedded.visit", key=door.key, name="act"),
+        act=url_for("embedded.visit", key=door.key, name="act", **_frame_query()),
         token=frame.token(door),
         nonce=nonce,
         script=script,
