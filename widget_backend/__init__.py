@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 from importlib.metadata import version
-from pathlib import Path
 
 from flask import Flask
 from redis import Redis
@@ -12,13 +11,12 @@ from sqlalchemy import Engine
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import oauth.models  # noqa: F401  (its tables belong to the schema)
-from widget_backend import crypto, files, health, hooks, logs, outside, problems
+from widget_backend import api, crypto, files, health, hooks, logs, outside, pages, problems
 from widget_backend.bridge import runtime
 from widget_backend.config import Config
-from widget_backend.extensions import api, babel, db, migrate
+from widget_backend.extensions import db, migrate
 
 REDIS_TIMEOUT_S = 450  # RQ's workers block on a pop for minutes
-LOCALES_DIR = Path(__file__).parent.parent / "widget_frontend" / "locales"
 
 
 def create_app(config: Config | None = None, *, pool_size: int | None = None) -> Flask:
@@ -37,13 +35,13 @@ def create_app(config: Config | None = None, *, pool_size: int | None = None) ->
     logs.configure(config.log_level)
     db.init_app(app)
     migrate.init_app(app, db)
-    babel.init_app(app)
-    api.init_app(app)
+    api.register(app)
     problems.register(app)
     with app.app_context():
         configure_bridge(config, db.engine)
-    for blueprint in (hooks.blueprint, files.blueprint, health.blueprint):
+    for blueprint in (hooks.blueprint, files.blueprint, health.blueprint, pages.blueprint):
         app.register_blueprint(blueprint)
+    app.after_request(pages.secure)
     return app
 
 
@@ -71,15 +69,17 @@ def flask_settings(config: Config, *, pool_size: int) -> dict[str, object]:
     return {
         "SECRET_KEY": config.secret_key,
         "MAX_CONTENT_LENGTH": config.max_body_bytes,
+        "SESSION_COOKIE_NAME": "mostik",
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",
         "SESSION_COOKIE_SECURE": config.public_url.startswith("https://"),
         "PERMANENT_SESSION_LIFETIME": config.session_hours * 3600,
+        "SESSION_REFRESH_EACH_REQUEST": False,
         "SQLALCHEMY_DATABASE_URI": config.database_url,
         "SQLALCHEMY_ENGINE_OPTIONS": {"pool_size": pool_size, "max_overflow": 0, "pool_pre_ping": True},
-        "BABEL_DEFAULT_LOCALE": "ru",
-        "BABEL_TRANSLATION_DIRECTORIES": str(LOCALES_DIR),
         "API_TITLE": "Mostik",
         "API_VERSION": "v1",
         "OPENAPI_VERSION": "3.1.0",
+        "OPENAPI_URL_PREFIX": "/api/v1",
+        "OPENAPI_JSON_PATH": "openapi.json",
     }

@@ -1,6 +1,6 @@
 """Our errors as people and programs meet them: application/problem+json (RFC 9457) for /api and /hooks, a page elsewhere.
 
-A problem has a stable slug for programs; its title and advice are looked up in the locales under `problem.<slug>`. What
+A problem has a stable slug for programs; its title and advice are looked up in the locales' `pages/problem.json`. What
 nobody expected is a 500 with the trace id and nothing else, and one log line with the traceback.
 """
 
@@ -12,10 +12,9 @@ from typing import Any
 
 import structlog
 from flask import Flask, Response, json, make_response, render_template, request
-from flask_babel import get_locale, gettext
 from werkzeug.exceptions import HTTPException
 
-from widget_backend import ids, logs
+from widget_backend import ids, language, logs, texts
 from widget_backend.bridge.errors import MostikError, NotGenuine, Unsafe
 from widget_backend.reading import Malformed
 
@@ -126,7 +125,7 @@ def respond(problem: Problem) -> Response:
 
 def title_of(slug: str, status: int) -> str:
     """Return the translated title of a problem; a slug the locales do not know has the title of its status."""
-    return _translated(f"problem.{slug}") or _translated(f"problem.{_SLUGS.get(status, '')}") or _phrase(status)
+    return _translated(slug) or _translated(_SLUGS.get(status, "")) or _phrase(status)
 
 
 def _for_program(problem: Problem, trace: str) -> Response:
@@ -148,12 +147,14 @@ def _for_program(problem: Problem, trace: str) -> Response:
 def _for_person(problem: Problem, trace: str) -> Response:
     page = render_template(
         "error.html",
-        language=str(get_locale() or "ru"),
+        language=language.current(),
         status=problem.status,
         title=title_of(problem.slug, problem.status),
         detail=problem.detail,
-        advice=_translated(f"problem.{problem.slug}.advice"),
+        advice=_translated(f"{problem.slug}.advice"),
         home=f"{request.script_root}/",
+        home_title=_translated("home"),
+        trace_title=_translated("trace"),
         trace=trace,
     )
     return make_response(page)
@@ -195,9 +196,9 @@ def _fields(messages: object, path: str = "") -> dict[str, list[str]]:
     return {} if messages is None else {path or "body": [str(messages)]}
 
 
-def _translated(key: str) -> str:
-    text = str(gettext(key))
-    return "" if text == key else text
+def _translated(slug: str) -> str:
+    key = f"pages.problem.{slug}"
+    return texts.text(key, language.current()) if texts.has(key) else ""
 
 
 def _phrase(status: int) -> str:

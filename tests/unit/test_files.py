@@ -11,7 +11,6 @@ from uuid import UUID, uuid4
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from flask_babel import Babel
 
 from widget_backend import clock, crypto, files, problems
 from widget_backend.files import FileTooLarge, Store, Stored
@@ -34,7 +33,6 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def client(store: Store) -> FlaskClient:
     app = Flask("files", template_folder=str(TEMPLATES))
-    Babel(app)
     problems.register(app)
     app.register_blueprint(files.blueprint)
     return app.test_client()

@@ -183,7 +183,7 @@ def troubles(account_id: UUID, since: datetime) -> dict[str, int]:
         .group_by(Delivery.status)
     )
     with transaction(account_id) as session:
-        return dict(session.execute(query).tuples().all())
+        return {row[0]: row[1] for row in session.execute(query)}
 
 
 def audit(account_id: UUID, *, before: int | None = None, limit: int = PAGE) -> tuple[Sequence[AuditEntry], int | None]:
@@ -223,15 +223,12 @@ def _lines(session: Session, ids: Sequence[UUID]) -> list[Line]:
         .order_by(Delivery.created_at, Delivery.id)
     ):
         deliveries.setdefault(row.message_id, []).append(row)
-    counts = dict(
-        session.execute(
-            select(AttachmentRecord.message_id, func.count())
-            .where(AttachmentRecord.message_id.in_(ids))
-            .group_by(AttachmentRecord.message_id)
-        )
-        .tuples()
-        .all()
+    counting = (
+        select(AttachmentRecord.message_id, func.count())
+        .where(AttachmentRecord.message_id.in_(ids))
+        .group_by(AttachmentRecord.message_id)
     )
+    counts = {row[0]: row[1] for row in session.execute(counting)}
     by_id = {
         row[0].id: Line(*row, deliveries=deliveries.get(row[0].id, []), files_count=counts.get(row[0].id, 0))
         for row in rows
