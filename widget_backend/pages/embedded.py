@@ -318,7 +318,7 @@ def _unseal_install(frame: Frame) -> Mapping[str, str]:
     return facts
 
 
-def _frame_query() -> dict[str, str]:
+def _frame_query() -> dict[str, Any]:
     """Return what a portal puts into the address of its frame: its library on the next page needs it as well (bitrix24.md 1.3)."""
     return {name: request.args[name] for name in ("DOMAIN", "PROTOCOL", "LANG", "APP_SID") if name in request.args}
 
