@@ -40,7 +40,8 @@ def attach(account_id: UUID, app: App, remote_id: str, facts: Mapping[str, str])
     known = life.find(app.adapter, remote_id, app.id)
     if known is not None and known[0] != account_id:
         raise Taken(remote_id)
-    settings = {name: value for name, value in facts.items() if name not in (*_SECRETS, *_TOKENS)}
+    settings: dict[str, object] = {name: facts[name] for name in facts if name not in (*_SECRETS, *_TOKENS)}
+    settings["pages_url"] = _pages_url(app)
     secrets = {name: facts[name] for name in _SECRETS if facts.get(name)}
     if known is None:
         end_id = _create(account_id, app, remote_id, settings, secrets)
@@ -60,14 +61,17 @@ def attach(account_id: UUID, app: App, remote_id: str, facts: Mapping[str, str])
 
 def connect(account_id: UUID, end_id: UUID, app: App, *, actor: str) -> Connected:
     """Connect an end, after telling it where the pages of its app are now. Raises: EndError."""
-    pages_url = f"{runtime.get().config.public_url}/embedded/{app.key}"
-    life.change(account_id, end_id, settings={"pages_url": pages_url})
+    life.change(account_id, end_id, settings={"pages_url": _pages_url(app)})
     return life.connect(account_id, end_id, actor=actor)
 
 
 def claim(account_id: UUID, app: App, install: Unclaimed) -> UUID:
     """Give a waiting install to the account whose person claimed it. Raises: Taken."""
     return attach(account_id, app, install.remote_id, install.facts)
+
+
+def _pages_url(app: App) -> str:
+    return f"{runtime.get().config.public_url}/embedded/{app.key}"
 
 
 def _create(

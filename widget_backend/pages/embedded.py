@@ -7,7 +7,6 @@ is a short-lived signed token in its form, and the tokens of an install are seal
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import secrets
 from collections.abc import Mapping
@@ -25,8 +24,9 @@ from werkzeug.security import check_password_hash, generate_password_hash
 from oauth import installs, store
 from oauth.grants import Bearer
 from widget_backend import clock, crypto
+from widget_backend.accounts import throttle
 from widget_backend.accounts.models import Account, Membership, SecurityEvent, User
-from widget_backend.bridge import life, registry, runtime
+from widget_backend.bridge import life, registry
 from widget_backend.bridge.ends import Hook
 from widget_backend.bridge.errors import EndError, NotGenuine
 from widget_backend.bridge.models import EndRecord, Route
@@ -41,7 +41,7 @@ log = structlog.get_logger()
 PURPOSE = "embedded"
 FORM_FOR = timedelta(hours=1)
 SIGN_IN_TRIES = 10
-SIGN_IN_WINDOW_S = 900
+SIGN_IN_WINDOW = timedelta(minutes=15)
 ROLES = ("owner", "admin")
 _NOBODY = generate_password_hash(secrets.token_urlsafe(16))
 """What a password is compared with when there is no such user, so that both answers take the same time."""
@@ -260,7 +260,7 @@ def _reconnect(door: Door, frame: Frame, row: EndRecord) -> Response:
 def _sign_in(door: Door, frame: Frame) -> Response:
     """Let the person who owns an account of ours take the install into it, with his e-mail and password."""
     email = request.form.get("email", "").strip().lower()
-    if _tries(email) > SIGN_IN_TRIES:
+    if throttle.take("embedded_sign_in", email, limit=SIGN_IN_TRIES, window=SIGN_IN_WINDOW).is_over:
         return _page(door, frame, "claim", code=_code(), error=frame.words("too_many_tries"))
     with transaction(None) as session:
         user = session.scalars(select(User).where(User.email == email)).first()
@@ -280,16 +280,6 @@ def _accounts_of(session: Any, user: User) -> list[Account]:
     query = select(Account).join(Membership, Membership.account_id == Account.id)
     wanted = query.where(Membership.user_id == user.id, Membership.role.in_(ROLES), Account.blocked_at.is_(None))
     return list(session.scalars(wanted.order_by(Account.created_at)))
-
-
-def _tries(email: str) -> int:
-    """Count the tries for an address within a quarter of an hour, whoever makes them."""
-    key = f"mostik:embedded:sign_in:{hashlib.sha256(email.encode()).hexdigest()[:32]}"
-    redis = runtime.get().redis
-    count: Any = redis.incr(key)
-    if int(count) == 1:
-        redis.expire(key, SIGN_IN_WINDOW_S)
-    return int(count)
 
 
 # -- small parts -----------------------------------------------------------------------------------------------------
