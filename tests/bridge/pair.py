@@ -56,7 +56,9 @@ class Pair:
 
     def hooks(self, label: str) -> list[Json]:
         """Return the hooks that VK sent us for this community, with our answers."""
-        return [item for item in self._ledger("vk", str(self.community["group_id"]), ("hook",)) if item["label"] == label]
+        return [
+            item for item in self._ledger("vk", str(self.community["group_id"]), ("hook",)) if item["label"] == label
+        ]
 
     def admin(self, user: int, **body: Any) -> Json:
         """Let the community's admin act in VK's own pages."""
@@ -72,7 +74,9 @@ class Pair:
     def chat_of(self, user: int) -> str:
         """Return the portal's number of a customer's chat, once it is there."""
         thread = self.thread_of(user)
-        return str(wait_for(lambda: [item for item in self.desk("message") if item["conversation"] == thread])[0]["chat_id"])
+        return str(
+            wait_for(lambda: [item for item in self.desk("message") if item["conversation"] == thread])[0]["chat_id"]
+        )
 
     def thread_of(self, user: int) -> str:
         """Return the id that we gave a customer's conversation on the portal."""
@@ -115,7 +119,9 @@ class Pair:
 
     def wait_seen(self, user: int, *texts: str, within_s: float = 20) -> None:
         """Wait until the portal shows these texts of a conversation, in this order and each once."""
-        wait_for(lambda: len(self.seen(user)) >= len(texts), within_s=within_s, what=f"{len(texts)} texts on the portal")
+        wait_for(
+            lambda: len(self.seen(user)) >= len(texts), within_s=within_s, what=f"{len(texts)} texts on the portal"
+        )
         assert self.seen(user) == list(texts)
 
     def wait_got(self, user: int, *texts: str, within_s: float = 20) -> None:

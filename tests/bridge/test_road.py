@@ -64,7 +64,7 @@ def test_files_of_operator_are_uploaded_byte_for_byte(pair: Pair) -> None:
     ]
     pair.operator(user, text="вот", attachments=attachments)
     pair.wait_got(user, "вот")
-    received = [item for item in pair.phone(user, "message") if item["direction"] == "out"][0]["attachments"]
+    received = next(item for item in pair.phone(user, "message") if item["direction"] == "out")["attachments"]
     assert {requests.get(one["url"], timeout=10).content for one in received} == {price, picture}
 
 
@@ -126,7 +126,7 @@ def test_customer_quoting_an_answer_is_shown_with_the_quote(pair: Pair) -> None:
     pair.wait_seen(user, "сколько стоит?")
     pair.operator(user, text="пятьсот рублей")
     pair.wait_got(user, "пятьсот рублей")
-    answer = [item for item in pair.phone(user, "message") if item["direction"] == "out"][0]
+    answer = next(item for item in pair.phone(user, "message") if item["direction"] == "out")
     pair.customer(user, text="дорого", reply_to=answer["cmid"])
     wait_for(lambda: len(pair.seen(user)) == 3, what="the quoting message")
     assert "пятьсот рублей" in pair.seen(user)[2] and "дорого" in pair.seen(user)[2]

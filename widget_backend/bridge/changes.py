@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from widget_backend import clock
 from widget_backend.bridge import codec, settle
 from widget_backend.bridge.ends import Act, Side
 from widget_backend.bridge.events import Attachment, Direction, MessageDeleted, MessageEdited, ReadUpTo, StatusChanged
@@ -25,6 +27,9 @@ from widget_backend.bridge.statuses import Status
 
 if TYPE_CHECKING:
     from widget_backend.bridge.record import Recorder
+
+ECHO_WAIT = timedelta(seconds=60)
+"""How long after a call its echo may come."""
 
 Change = MessageEdited | MessageDeleted | StatusChanged | ReadUpTo
 
@@ -51,13 +56,15 @@ def _edited(recorder: Recorder, event: MessageEdited, message: Message, part_id:
     session = recorder.session
     if message.deleted_at is not None or (event.revision and event.revision == message.revision):
         return "duplicate"
-    said = _part_text(session, part_id) if part_id else message.text
+    ours = _ours(session, recorder.stop.id, message.id, event.remote_id) if part_id else []
+    said = _text(ours[-1]) if ours else message.text
     same_files = event.attachments is None or _same_files(event.attachments, message)
-    if event.text == said and same_files:
+    if same_files and (event.text == said or _is_echo(ours, event.text)):
         message.revision = event.revision or message.revision
         return "duplicate"  # the echo of our own edit, or an edit of something we do not keep
     _keep_version(session, message)
-    message.text, message.version, message.revision = event.text, message.version + 1, event.revision
+    message.text, message.version = _whole_text(message, ours, event.text), message.version + 1
+    message.revision = event.revision
     message.edited_at = event.edited_at
     if event.attachments is not None and not same_files:
         last = session.scalar(
@@ -133,9 +140,35 @@ def _keep_version(session: Session, message: Message) -> None:
     )
 
 
-def _part_text(session: Session, part_id: UUID) -> str:
-    part = session.get(Part, part_id)
-    return str(part.content.get("text", "")) if part else ""
+def _ours(session: Session, end_id: UUID, message_id: UUID, remote_id: str) -> list[Part]:
+    """Return what we made of one remote message, oldest first: the part that it was new with, then its edits."""
+    parts = session.scalars(
+        select(Part)
+        .join(Delivery, Delivery.id == Part.delivery_id)
+        .where(Delivery.message_id == message_id, Delivery.end_id == end_id, Part.attempted_at.is_not(None))
+        .order_by(Part.attempted_at)
+    )
+    return [part for part in parts if remote_id in (*part.remote_ids, *part.content.get("targets", []))]  # type: ignore[misc]
+
+
+def _text(part: Part) -> str:
+    return str(part.content.get("text", ""))
+
+
+def _is_echo(ours: Sequence[Part], text: str) -> bool:
+    """Tell whether an edit is one that we made a moment ago; a newer one of ours may have left since."""
+    return any(
+        part.attempted_at > clock.now() - ECHO_WAIT for part in ours if part.attempted_at and _text(part) == text
+    )
+
+
+def _whole_text(message: Message, ours: Sequence[Part], text: str) -> str:
+    """Return the text of a message of which one part now says `text`."""
+    if not ours or int(str(ours[-1].content.get("of", 1))) == 1:
+        return text
+    said = _text(ours[-1])
+    ours[-1].content = {**ours[-1].content, "text": text}
+    return message.text.replace(said, text, 1)
 
 
 def _same_files(attachments: Sequence[Attachment], message: Message) -> bool:

@@ -2,42 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, exists, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from widget_backend.bridge import codec
-from widget_backend.bridge.models import EndRecord, Parked
+from widget_backend.bridge.changes import ECHO_WAIT
+from widget_backend.bridge.models import EndRecord, MessageKey, Parked
 from widget_backend.bridge.record import Recorder
 from widget_backend.bridge.routes import Map, Stop, read, stop_of
 from widget_backend.bridge.tenancy import transaction
 
-ECHO_WAIT = timedelta(seconds=60)
 MESSAGE_WAIT = timedelta(days=7)
 
 
-def release(session: Session, stop: Stop, map: Map, account_id: UUID, conversation_ids: Sequence[UUID]) -> bool:
-    """Record the echoes held for conversations whose attempts have closed; tell whether anything now waits in a lane."""
-    waiting = session.scalars(
-        select(Parked)
-        .where(Parked.conversation_id.in_(conversation_ids), Parked.end_id == stop.id, Parked.waits_for == "echo")
-        .order_by(Parked.id)
-    ).all()
+def release(
+    session: Session,
+    stop: Stop,
+    map: Map,
+    account_id: UUID,
+    conversation_ids: Sequence[UUID],
+    named: Collection[tuple[str, str]],
+) -> bool:
+    """Record the echoes held for conversations whose attempts have closed, and what came about messages before the end had `named` them to us.
+
+    Shape: `named` are (scope, remote id). Tells whether anything now waits in a lane.
+    """
+    mine = select(Parked).where(Parked.end_id == stop.id).order_by(Parked.id)
+    echoes = mine.where(Parked.conversation_id.in_(conversation_ids), Parked.waits_for == "echo")
+    waiting = list(session.scalars(echoes))
+    if named:
+        early = mine.where(tuple_(Parked.scope, Parked.remote_id).in_(named), Parked.waits_for == "message")
+        waiting += session.scalars(early)
     return _record(session, stop, map, account_id, waiting)
 
 
 def release_overdue(account_id: UUID, end_id: UUID) -> bool:
-    """Record the echoes of one end that waited longer than any call lasts, and forget changes of messages that never came."""
+    """Record the echoes of one end that waited longer than any call lasts, and changes whose message came while they were being parked.
+
+    Changes of messages that never came are forgotten.
+    """
     with transaction(account_id) as session:
         row = session.get(EndRecord, end_id)
         if row is None:
             return False
+        is_known = exists().where(
+            MessageKey.end_id == end_id, MessageKey.scope == Parked.scope, MessageKey.remote_id == Parked.remote_id
+        )
         overdue = session.scalars(
             select(Parked)
-            .where(Parked.end_id == end_id, Parked.waits_for == "echo", Parked.at < func.now() - ECHO_WAIT)
+            .where(
+                Parked.end_id == end_id,
+                ((Parked.waits_for == "echo") & (Parked.at < func.now() - ECHO_WAIT))
+                | ((Parked.waits_for == "message") & is_known),
+            )
             .order_by(Parked.id)
         ).all()
         session.execute(

@@ -66,7 +66,7 @@ def settle(
         settlement.flush()
         outbox.flush()
         conversations = [call.conversation_id for call in calls]
-        held.release(session, stop, map, batch.account_id, conversations)
+        held.release(session, stop, map, batch.account_id, conversations, settlement.named)
         more = _give_back_empty(session, batch, conversations)
     if any(isinstance(outcome, Accepted | NotThere | Rejected) for outcome, _ms in results):
         lanes.succeed(batch)

@@ -163,6 +163,9 @@ class Recorder:
         if key in self.keys:
             return "duplicate"
         if event.own_key and self.settlement.confirm_own(self.stop.id, event):
+            if key in self.settlement.named:
+                self.keys[key] = Known(*self.settlement.named[key])
+                self._release_parked(event)
             return "own"
         spot = self._spot(event)
         if spot is None:

@@ -60,6 +60,8 @@ class Settlement:
         self.session = session
         self.outbox = outbox
         self.moved: set[UUID] = set()
+        self.named: dict[tuple[str, str], tuple[UUID, UUID]] = {}
+        """(scope, remote id) -> (message, part) of what ends took in this transaction."""
         self._keys: list[dict[str, object]] = []
         self._turns: list[dict[str, object]] = []
         self._attempts: list[dict[str, object]] = []
@@ -78,6 +80,7 @@ class Settlement:
         if part.status != "accepted":
             part.status, part.remote_ids = "accepted", list(remote_ids) or part.remote_ids
             part.attempt_id = None
+            self.named |= {(scope, remote_id): (delivery.message_id, part.id) for remote_id in remote_ids}
             self._keys += [
                 {
                     "account_id": delivery.account_id,
