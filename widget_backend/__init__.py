@@ -11,10 +11,12 @@ from sqlalchemy import Engine
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import oauth.models  # noqa: F401  (its tables belong to the schema)
+from oauth import routes as oauth_routes
 from widget_backend import api, crypto, files, health, hooks, logs, outside, pages, problems
 from widget_backend.bridge import runtime
 from widget_backend.config import Config
 from widget_backend.extensions import db, migrate
+from widget_backend.pages import embedded
 
 REDIS_TIMEOUT_S = 450  # RQ's workers block on a pop for minutes
 
@@ -39,7 +41,8 @@ def create_app(config: Config | None = None, *, pool_size: int | None = None) ->
     problems.register(app)
     with app.app_context():
         configure_bridge(config, db.engine)
-    for blueprint in (hooks.blueprint, files.blueprint, health.blueprint, pages.blueprint):
+    doors = (hooks.blueprint, embedded.blueprint, oauth_routes.blueprint)
+    for blueprint in (*doors, files.blueprint, health.blueprint, pages.blueprint):
         app.register_blueprint(blueprint)
     app.after_request(pages.secure)
     return app
