@@ -23,6 +23,7 @@ POLL_S = 0.02
 LEAST_POLL_S = 0.004
 ERRAND_POLL_S = 0.1
 PULL_POLL_S = 0.5
+PULLS = 4
 IDLE_POLL_S = 0.2
 HOST_TROUBLES = 5
 HOST_REST_S = 5.0
@@ -113,6 +114,8 @@ class Slice:
                     self.done.wait(POLL_S)
                     time.sleep(LEAST_POLL_S)
                     continue
+                if self._start_pulls() + self._start_errands(PULLS):
+                    continue
                 soon = lanes.seconds_to_next()
                 if soon is None or soon > 2.0:
                     break
@@ -149,7 +152,7 @@ class Slice:
         return started
 
     def _start_pulls(self) -> int:
-        tasks = pull.take(1)
+        tasks = pull.take(min(PULLS, self.threads - len(self.futures)))
         for task in tasks:
             self._submit("pull", task.end_id, "", partial(pull.run, task))
         return len(tasks)

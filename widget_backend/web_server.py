@@ -3,8 +3,11 @@
 import signal
 from typing import Any
 
+from sqlalchemy.exc import DBAPIError
+
 from widget_backend import processes
 from widget_backend.config import Config
+from widget_backend.extensions import db
 
 _config = Config.from_env()
 
@@ -25,3 +28,16 @@ proc_name = "mostik-web"
 def post_fork(server: Any, worker: Any) -> None:
     """Let a worker finish and go when its master is killed, so that the next master finds the port free."""
     processes.die_with_parent(signal.SIGTERM)
+
+
+def when_ready(server: Any) -> None:
+    """Have every end pulled: while no web answered, hooks that come only once may have been lost."""
+    from jobs.schedules import pull_everything
+    from widget_backend import create_app
+
+    with create_app(_config, pool_size=1).app_context():
+        try:
+            pull_everything()
+        except DBAPIError as error:
+            server.log.warning("the database does not answer yet: %s", type(error.orig).__name__)
+        db.engine.dispose()

@@ -1,0 +1,240 @@
+"""A storm: customers and operators write at a steady rate while processes are killed and peers misbehave; afterwards the ledgers are judged.
+
+What is judged (design.md 5): every text arrives at its destination exactly once, in the order in which it was recorded. What the invariants admit is
+counted and told: deliveries left `uncertain` (nobody can know; they may be there once or not at all), and texts whose recorded order differs from
+the order of saying, because a hook came late.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import requests
+from sqlalchemy import create_engine, text
+
+from tests.bench.fleet import Tenant
+from tests.stack import Json, Stack
+
+HTTP_S = 30
+_INVISIBLE = re.compile(r"[\u200b-\u200f\u2060-\u206f\ufeff\U000e0000-\U000e007f]")
+
+
+def strip_marks(shown: str) -> str:
+    """Return a text without what no reader sees."""
+    return _INVISIBLE.sub("", shown).strip()
+
+
+@dataclass
+class Talk:
+    """One conversation and what was said in it, each side in its own order."""
+
+    tenant: Tenant
+    user: str
+    remote: str = ""
+    from_client: list[str] = field(default_factory=list)
+    from_operator: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Verdict:
+    """What the ledgers say about one direction."""
+
+    said: int = 0
+    arrived: int = 0
+    lost: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    uncertain: int = 0
+    misordered: list[tuple[str, str]] = field(default_factory=list)
+    late_by_hook: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"said {self.said}, arrived {self.arrived}, lost {len(self.lost)}, doubled {len(self.doubled)}, "
+            f"misordered {len(self.misordered)}, uncertain {self.uncertain}, recorded late {self.late_by_hook}"
+        )
+
+
+class Storm:
+    """Talks at a rate, kills at random, waits for calm, judges."""
+
+    def __init__(self, stack: Stack, tenants: Sequence[Tenant], talks_per_tenant: int, *, seed: int = 7) -> None:
+        self.stack = stack
+        self.dice = random.Random(seed)
+        self.talks = [
+            Talk(tenant, f"user-{number}-{place}")
+            for place, tenant in enumerate(tenants)
+            for number in range(talks_per_tenant)
+        ]
+        self.kills: Counter[str] = Counter()
+        self.over = threading.Event()
+        self.session = requests.Session()
+        self.lock = threading.Lock()
+
+    # ----------------------------------------------------------------------------------------------------------- talking
+
+    def introduce(self) -> None:
+        """Let every customer write once, so that both sides know every conversation."""
+        for talk in self.talks:
+            self._client_says(talk)
+        deadline = time.monotonic() + 90
+        while any(not talk.remote for talk in self.talks):
+            assert time.monotonic() < deadline, "the first messages did not arrive"
+            for item in self.stack.ledger("bitrix24", "message"):
+                for talk in self.talks:
+                    if strip_marks(item["text"]) == talk.from_client[0]:
+                        talk.remote = item["conversation"]
+            time.sleep(0.3)
+
+    def talk(self, rate_s: float, seconds: float) -> None:
+        """Let customers and operators write in turn, at so many messages a second together."""
+        threads = [threading.Thread(target=self._speak, args=(side, rate_s / 2, seconds)) for side in ("in", "out")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.over.set()
+
+    def _speak(self, side: str, rate_s: float, seconds: float) -> None:
+        begun, count = time.monotonic(), 0
+        while time.monotonic() - begun < seconds:
+            talk = self.talks[(count * 7) % len(self.talks)]
+            if side == "in":
+                self._client_says(talk)
+            else:
+                self._operator_says(talk)
+            count += 1
+            time.sleep(max(0.0, begun + count / rate_s - time.monotonic()))
+
+    def _client_says(self, talk: Talk) -> None:
+        said = f"{talk.user} in {len(talk.from_client)}"
+        talk.from_client.append(said)
+        self._say("vk", {"account": talk.tenant.community["group_id"], "user": talk.user, "text": said})
+
+    def _operator_says(self, talk: Talk) -> None:
+        said = f"{talk.user} out {len(talk.from_operator)}"
+        talk.from_operator.append(said)
+        self._say("bitrix24", {"account": talk.tenant.portal["member_id"], "user": talk.remote, "text": said})
+
+    def _say(self, peer: str, body: Json) -> None:
+        with self.lock:
+            answer = self.session.post(f"{self.stack.peers[peer]['base_url']}/_sandbox/say", json=body, timeout=HTTP_S)
+        assert answer.ok, answer.text
+
+    # ----------------------------------------------------------------------------------------------------------- killing
+
+    def kill_at_random(self, names: Sequence[str], pause_s: tuple[float, float]) -> threading.Thread:
+        """Kill one process after another until the talking is over; whoever tends the stack starts them again."""
+
+        def loop() -> None:
+            while not self.over.wait(self.dice.uniform(*pause_s)):
+                name = self.dice.choice(list(names))
+                self.stack.kill(name)
+                self.kills[name] += 1
+
+        thread = threading.Thread(target=loop)
+        thread.start()
+        return thread
+
+    # ----------------------------------------------------------------------------------------------------------- judging
+
+    def wait_for_calm(self, within_s: float) -> float:
+        """Wait until nothing waits anywhere (or nothing moves any more); return how long it took."""
+        begun = time.monotonic()
+        still = 0
+        before: tuple[int, ...] = ()
+        while time.monotonic() - begun < within_s:
+            now = self.waiting()
+            if sum(now[:3]) == 0:
+                return time.monotonic() - begun
+            still = still + 1 if now == before else 0
+            before = now
+            time.sleep(1)
+        raise AssertionError(f"no calm within {within_s} s: inbox, lanes, parked = {self.waiting()}")
+
+    def waiting(self) -> tuple[int, ...]:
+        """Count unread hooks, waiting deliveries, held events; and the messages."""
+        query = """
+            select (select count(*) from inbox where state = 0),
+                   (select coalesce(sum(last_seq - settled_seq), 0) from lanes where settled_seq < last_seq),
+                   (select count(*) from parked where waits_for = 'echo'),
+                   (select count(*) from messages)
+        """
+        rows = self._ask(query)
+        return tuple(int(value) for value in rows[0]) if rows else (1, 0, 0, 0)
+
+    def pull_now(self) -> None:
+        """Do what happens every few minutes: ask every end what its hooks did not bring."""
+        self._ask("update gates set pull_at = now() where pull_at is not null returning 1")
+
+    def judge(self) -> tuple[Verdict, Verdict]:
+        """Return the verdicts: customers' texts in the portals, operators' texts on the phones."""
+        portals = self._shown("bitrix24")
+        phones = self._shown("vk")
+        recorded = self._recorded()
+        inward, outward = Verdict(), Verdict()
+        for talk in self.talks:
+            self._judge_one(inward, talk.from_client, portals, recorded)
+            self._judge_one(outward, talk.from_operator, phones, recorded)
+        return inward, outward
+
+    def _judge_one(
+        self,
+        verdict: Verdict,
+        said: Sequence[str],
+        shown: dict[str, list[int]],
+        recorded: dict[str, tuple[int, set[str]]],
+    ) -> None:
+        verdict.said += len(said)
+        seen: list[tuple[int, str]] = []
+        for what in said:
+            places = shown.get(what, [])
+            _seq, statuses = recorded.get(what, (0, set()))
+            if "uncertain" in statuses:
+                verdict.uncertain += 1
+            if not places and "uncertain" not in statuses:
+                verdict.lost.append(what)
+            if len(places) > 1:
+                verdict.doubled.append(what)
+            if places:
+                verdict.arrived += 1
+                seen.append((places[0], what))
+        order = [what for _place, what in sorted(seen)]
+        seqs = [recorded.get(what, (0, set()))[0] for what in order]
+        verdict.misordered += [(order[i], order[i + 1]) for i in range(len(order) - 1) if seqs[i] > seqs[i + 1]]
+        by_seq = [what for _seq, what in sorted((recorded.get(what, (0, set()))[0], what) for what in said)]
+        verdict.late_by_hook += sum(1 for at, what in enumerate(by_seq) if said[at] != what)
+
+    def _shown(self, peer: str) -> dict[str, list[int]]:
+        """Return where in the ledger each text was shown to the side that did not write it."""
+        found: dict[str, list[int]] = {}
+        direction = "in" if peer == "bitrix24" else "out"
+        for item in self.stack.ledger(peer, "message"):
+            if item["direction"] == direction:
+                found.setdefault(strip_marks(item["text"]), []).append(item["n"])
+        return found
+
+    def _recorded(self) -> dict[str, tuple[int, set[str]]]:
+        rows = self._ask("""
+            select m.text, m.seq, array_agg(d.status) from messages m
+            left join deliveries d on d.message_id = m.id and d.act = 'new' group by 1, 2
+        """)
+        return {row[0]: (int(row[1]), set(row[2])) for row in rows}
+
+    def _ask(self, query: str) -> list[tuple[object, ...]]:
+        engine = create_engine(self.stack.config.database_owner_url)
+        try:
+            with engine.begin() as connection:
+                return [tuple(row) for row in connection.execute(text(query))]
+        finally:
+            engine.dispose()
+
+    def undone(self) -> dict[str, int]:
+        """Count the deliveries of messages by status, for the report."""
+        rows = self._ask("select status, count(*) from deliveries where act = 'new' group by 1")
+        return {str(status): int(str(count)) for status, count in rows}

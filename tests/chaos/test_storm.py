@@ -1,0 +1,88 @@
+"""The chaos proof: whatever is killed, whatever the peers do, nothing is lost, doubled or misordered."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from tests.bench import fleet
+from tests.chaos.storm import Storm, Verdict
+from tests.stack import Stack, running
+
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "60"))
+RATE = 50.0
+KILLABLE = ("web", "exchange-1", "exchange-2", "cron", "schedules", "valkey", "postgres")
+
+
+def _judged(storm: Storm) -> tuple[Verdict, Verdict]:
+    storm.wait_for_calm(180)
+    storm.pull_now()
+    time.sleep(8)
+    storm.wait_for_calm(180)
+    inward, outward = storm.judge()
+    print(f"\nkills: {dict(storm.kills)} = {storm.kills.total()}")
+    print(f"customers to portals: {inward}\noperators to phones: {outward}\ndeliveries: {storm.undone()}")
+    return inward, outward
+
+
+def _nothing_wrong(verdict: Verdict) -> None:
+    assert not verdict.lost, verdict.lost[:10]
+    assert not verdict.doubled, verdict.doubled[:10]
+    assert not verdict.misordered, verdict.misordered[:10]
+    assert verdict.said == verdict.arrived + (verdict.said - verdict.arrived if verdict.uncertain else 0)
+
+
+def _trouble(stack: Stack) -> None:
+    troubles = {"latency_ms": 60, "latency_jitter_ms": 100, "error_rate": 0.02, "lose_answers_rate": 0.01}
+    hooks = {"repeat_hooks_rate": 0.05, "reorder_hooks_rate": 0.05, "hook_retry_scale": 0.05}
+    stack.control("vk", "faults", **troubles, **hooks)
+    stack.control("bitrix24", "faults", **troubles, repeat_hooks_rate=0.05, reorder_hooks_rate=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_storm_of_kills_and_troubles_loses_doubles_and_misorders_nothing() -> None:
+    """Kill every kind of process, at least 20 times in a minute, at 50 messages a second both ways over 40 conversations of 8 accounts."""
+    with running() as stack:
+        tenants = fleet.make(stack, 8)
+        storm = Storm(stack, tenants, 5)
+        storm.introduce()
+        _trouble(stack)
+        stack.tend()
+        killer = storm.kill_at_random(KILLABLE, (1.0, 3.0))
+        storm.talk(RATE, SECONDS)
+        killer.join()
+        inward, outward = _judged(storm)
+        assert storm.kills.total() >= 20 * SECONDS / 60 * 0.9
+        _nothing_wrong(inward)
+        _nothing_wrong(outward)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_valkey_emptied_again_and_again_loses_doubles_and_misorders_nothing() -> None:
+    """Empty Valkey every second while messages flow: it holds wake-ups and limits only."""
+    with running() as stack:
+        tenants = fleet.make(stack, 4)
+        storm = Storm(stack, tenants, 5)
+        storm.introduce()
+        from redis import Redis
+
+        valkey = Redis.from_url(stack.config.redis_url)
+        stack.tend()
+
+        def empty() -> None:
+            while not storm.over.wait(1.0):
+                valkey.flushall()
+
+        import threading
+
+        flusher = threading.Thread(target=empty)
+        flusher.start()
+        storm.talk(20.0, min(SECONDS, 20.0))
+        flusher.join()
+        inward, outward = _judged(storm)
+        _nothing_wrong(inward)
+        _nothing_wrong(outward)
