@@ -179,6 +179,7 @@ class Stack:
                 "client_endpoint": portal["client_endpoint"],
                 "server_endpoint": form["SERVER_ENDPOINT"],
                 "line": str(portal.get("lines", [1])[0]),
+                "pages_url": f"{self.url}/embedded/bitrix24",
             },
             secrets={"application_token": form["APPLICATION_TOKEN"]},
             remote_id=member_id,
