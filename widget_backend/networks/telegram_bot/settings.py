@@ -1,0 +1,25 @@
+"""Settings of a Telegram bot channel: what its admin fills in, and the facts that `connect` adds."""
+
+from __future__ import annotations
+
+from marshmallow import EXCLUDE, Schema, fields, validate
+
+
+class Settings(Schema):
+    """One bot. Labels and helps are keys of the locales' `settings/telegram_bot.json`; hidden fields are facts, not choices."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    token = fields.String(
+        required=True,
+        validate=validate.Regexp(r"^\d{3,20}:[A-Za-z0-9_-]{30,64}$"),  # telegram.md A1
+        metadata={"secret": True, "label": "token", "help": "token_help"},
+    )
+    group_chats = fields.Boolean(load_default=False, metadata={"label": "group_chats", "help": "group_chats_help"})
+    link_previews = fields.Boolean(load_default=True, metadata={"label": "link_previews", "help": "link_previews_help"})
+    show_typing = fields.Boolean(load_default=True, metadata={"label": "show_typing", "help": "show_typing_help"})
+    mark_read = fields.Boolean(load_default=True, metadata={"label": "mark_read", "help": "mark_read_help"})
+
+    transport = fields.String(load_default="", metadata={"widget": "hidden"})
+    username = fields.String(load_default="", metadata={"widget": "hidden"})
