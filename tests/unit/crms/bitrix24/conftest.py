@@ -19,7 +19,6 @@ from sqlalchemy import select
 from werkzeug.security import generate_password_hash
 from werkzeug.serving import make_server
 
-from oauth import routes
 from tests.sandbox.run import Running, start
 from widget_backend import create_app, crypto, ids, limits, local_secrets
 from widget_backend.accounts.models import Account, App, Membership, User
@@ -28,7 +27,6 @@ from widget_backend.bridge.ends import End
 from widget_backend.bridge.models import EndRecord
 from widget_backend.bridge.tenancy import transaction
 from widget_backend.config import Config
-from widget_backend.pages import embedded
 
 Json = dict[str, Any]
 
@@ -114,9 +112,6 @@ def world(
         ("vk", "api_url"): sandbox.addresses["vk"]["base_url"],
     }
     flask = create_app(replace(config, public_url=url, servers=servers))
-    for blueprint in (embedded.blueprint, routes.blueprint):
-        if blueprint.name not in flask.blueprints:
-            flask.register_blueprint(blueprint)
     limits.take(redis, (limits.Limit("warm", 1.0, 1),))
     redis.set("mostik:limits:born", "0")
     server = make_server("127.0.0.1", urlsplit(url).port or 0, flask, threaded=True)
