@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from widget_backend.bridge import deliver, errands, inbox, lanes, pull, registry, runtime, wake
 from widget_backend.bridge.lanes import Batch
+from widget_backend.bridge.outcomes import Trouble
 
 log = structlog.get_logger()
 
@@ -25,7 +26,7 @@ ERRAND_POLL_S = 0.1
 PULL_POLL_S = 0.5
 PULLS = 4
 IDLE_POLL_S = 0.2
-HOST_TROUBLES = 5
+HOST_ENDS = 3
 HOST_REST_S = 5.0
 
 stopping = threading.Event()
@@ -46,30 +47,30 @@ def run() -> None:
 
 
 class HostBreaker:
-    """The breaker of hosts that many ends share: after some troubles in a row, all ends of the kind rest, then one probe goes first."""
+    """The breaker of hosts that many ends share: when several ends fail one after another, all ends of the kind rest, then one probe goes first.
+
+    One failing end says nothing about the host: its own gate closes.
+    """
 
     def __init__(self) -> None:
-        self._troubles: Counter[str] = Counter()
+        self._failing: dict[str, set[UUID]] = {}
         self._rest_until: dict[str, float] = {}
 
-    def note(self, adapter: str, has_trouble: bool) -> None:
-        """Count the result of one batch."""
-        if not has_trouble:
-            self._troubles.pop(adapter, None)
+    def note(self, adapter: str, end_id: UUID, trouble: Trouble) -> None:
+        """Count the result of one batch. A pause that the end asked for, or a lost access, is an answer: the host works."""
+        if trouble is not Trouble.FAILING:
+            self._failing.pop(adapter, None)
             self._rest_until.pop(adapter, None)
             return
-        self._troubles[adapter] += 1
-        if self._troubles[adapter] >= HOST_TROUBLES:
+        failing = self._failing.setdefault(adapter, set())
+        failing.add(end_id)
+        if len(failing) >= HOST_ENDS:
             self._rest_until[adapter] = time.monotonic() + HOST_REST_S
 
     def resting(self, busy: Counter[str]) -> set[str]:
         """Return the kinds that rest, or whose one probe is under way."""
         now = time.monotonic()
-        return {
-            adapter
-            for adapter, until in self._rest_until.items()
-            if until > now or (self._troubles[adapter] >= HOST_TROUBLES and busy[adapter] > 0)
-        }
+        return {adapter for adapter, until in self._rest_until.items() if until > now or busy[adapter] > 0}
 
 
 hosts = HostBreaker()
@@ -80,6 +81,11 @@ hosts = HostBreaker()
 def pool(threads: int) -> ThreadPoolExecutor:
     """Return this process's threads. They outlive a slice, and with them their connections to the outside."""
     return ThreadPoolExecutor(threads, thread_name_prefix="exchange")
+
+
+SLOW = ("errand", "pull")
+_slow: dict[Future[object], tuple[str, UUID]] = {}
+"""Fetches and pulls of this process that are under way. They wait for slow hosts, so that a slice never waits for them."""
 
 
 class Slice:
@@ -109,7 +115,7 @@ class Slice:
                 self.done.clear()
                 started = self._start_work()
                 self._collect()
-                if started or self.futures:
+                if started or self.futures or _slow:
                     # what finished may have made new work; a short breath gathers what finishes together
                     self.done.wait(POLL_S)
                     time.sleep(LEAST_POLL_S)
@@ -121,7 +127,7 @@ class Slice:
                     break
                 time.sleep(min(max(soon, 0.005), IDLE_POLL_S))
         finally:
-            wait(list(self.futures))
+            wait(list(self.futures))  # not for what is slow: that may take minutes, and nobody else should wait for it
             self._collect()
             self.until = 0.0
         if not stopping.is_set() and self._has_more():
@@ -173,7 +179,8 @@ class Slice:
             if lease is None:
                 continue
             self.inboxes.add(end_id)
-            self.tokens[lease.token] += 1
+            with self.lock:
+                self.tokens[lease.token] += 1
             self._submit("inbox", end_id, "", partial(self._read_inbox, lease))
             started += 1
         return started
@@ -183,7 +190,8 @@ class Slice:
             return 0
         started = 0
         for batch in lanes.take(room, full_ends=self._full_ends(), full_adapters=self._full_adapters()):
-            self.tokens[batch.token] += 1
+            with self.lock:
+                self.tokens[batch.token] += 1
             self._submit("lane", batch.end_id, batch.adapter, partial(self._deliver, batch))
             started += 1
         return started
@@ -191,7 +199,9 @@ class Slice:
     def _start_errands(self, room: int) -> int:
         if room <= 0:
             return 0
-        tasks = errands.take(room)
+        by_end = Counter(end for kind, end in list(_slow.values()) if kind == "errand")
+        full = [end for end, count in by_end.items() if count >= max(1, self.threads // 8)]
+        tasks = errands.take(room, full)
         for task in tasks:
             self._submit("errand", task.end_id, "", partial(errands.run, task))
         return len(tasks)
@@ -212,6 +222,10 @@ class Slice:
 
     def _submit(self, kind: str, end_id: UUID, adapter: str, work: Callable[[], object]) -> None:
         future = self.pool.submit(work)
+        if kind in SLOW:
+            _slow[future] = (kind, end_id)
+            future.add_done_callback(self._slow_is_done)
+            return
         self.futures[future] = (kind, end_id, adapter)
         if kind == "lane":
             self.calls[end_id] += 1
@@ -237,12 +251,19 @@ class Slice:
         try:
             result = deliver.deliver(batch, may_go_on=self._may_go_on)
             if result.calls and registry.manifest(batch.adapter).capabilities.shared_host:
-                hosts.note(batch.adapter, result.has_end_trouble)
+                hosts.note(batch.adapter, batch.end_id, result.trouble)
         finally:
             with self.lock:
                 self.tokens[batch.token] -= 1
 
     # --------------------------------------------------------------------------------------------------------- the loop
+
+    def _slow_is_done(self, future: Future[object]) -> None:
+        kind, end_id = _slow.pop(future)
+        self._tell_failure(future, kind, end_id)
+        self.done.set()
+        if not self.until:
+            wake.poke()  # the slice that began this is over, and a message may wait for what was fetched
 
     def _collect(self) -> None:
         for future in [future for future in self.futures if future.done()]:
@@ -252,11 +273,14 @@ class Slice:
                 self.kinds[adapter] -= 1
             elif kind == "inbox":
                 self.inboxes.discard(end_id)
-            error = future.exception()
-            if isinstance(error, DBAPIError):
-                log.warning("work_interrupted", kind=kind, end=str(end_id), error=type(error.orig).__name__)
-            elif error is not None:
-                log.error("work_failed", kind=kind, end=str(end_id), exc_info=error)
+            self._tell_failure(future, kind, end_id)
+
+    def _tell_failure(self, future: Future[object], kind: str, end_id: UUID) -> None:
+        error = future.exception()
+        if isinstance(error, DBAPIError):
+            log.warning("work_interrupted", kind=kind, end=str(end_id), error=type(error.orig).__name__)
+        elif error is not None:
+            log.error("work_failed", kind=kind, end=str(end_id), exc_info=error)
 
     def _renew(self) -> None:
         """Renew the leases of the batches under way until the slice is over."""

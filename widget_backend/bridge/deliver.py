@@ -27,6 +27,7 @@ from widget_backend.bridge.items import Head
 from widget_backend.bridge.keep import first_of_month
 from widget_backend.bridge.lanes import Batch
 from widget_backend.bridge.models import Attempt, Delivery, Lane, Part
+from widget_backend.bridge.outcomes import Trouble
 from widget_backend.bridge.route import Outbox
 from widget_backend.bridge.routes import Stop
 from widget_backend.bridge.settle import Settlement, lock
@@ -69,12 +70,12 @@ class Result:
     """What became of one batch of calls, for the breaker of the exchange."""
 
     calls: int
-    has_end_trouble: bool
+    trouble: Trouble
 
 
 def deliver(batch: Batch, *, may_go_on: Callable[[], bool]) -> Result:
     """Work leased lanes until nothing is due in them, trouble stops them or `may_go_on` says no; then give them back."""
-    count, trouble = 0, False
+    count, trouble = 0, Trouble.NONE
     held: Sequence[UUID] = batch.conversations
     try:
         while held and may_go_on():

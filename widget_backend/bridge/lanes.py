@@ -20,7 +20,7 @@ from widget_backend.bridge.tenancy import transaction
 # not due until that probe must have ended. SKIP LOCKED: two workers never wait for each other here.
 _TAKE = text("""
     with ready as (
-        select g.end_id, g.account_id, g.adapter, g.batch, g.failures > 0 as is_probe,
+        select g.end_id, g.account_id, g.adapter, g.batch, g.failures,
                case when g.failures > 0 then 1 when g.batch > 1 then g.batch else g.cap end as room
         from gates g
         where g.is_open and g.not_before <= now()
@@ -47,7 +47,7 @@ _TAKE = text("""
         update gates g set not_before = now() + make_interval(secs => :probe_s)
         where g.failures > 0 and g.end_id in (select end_id from leased)
     )
-    select leased.end_id, leased.conversation_id, leased.account_id, r.adapter, r.batch, r.is_probe
+    select leased.end_id, leased.conversation_id, leased.account_id, r.adapter, r.batch, r.failures
     from leased join ready r on r.end_id = leased.end_id
 """)
 
@@ -67,7 +67,7 @@ _SUCCEED = text("""
 
 _FAIL = text("""
     update gates set failures = failures + 1, not_before = now() + make_interval(secs => :wait_s)
-    where end_id = :end_id
+    where end_id = :end_id and failures = :seen
 """)
 
 
@@ -80,7 +80,8 @@ class Batch:
     adapter: str
     token: UUID
     conversations: tuple[UUID, ...]
-    is_probe: bool = False
+    failures: int = 0
+    """How often in a row the end had failed when the lanes were leased; the batch is the probe unless never."""
 
 
 def take(ends: int, *, full_ends: Collection[UUID] = (), full_adapters: Collection[str] = ()) -> list[Batch]:
@@ -110,7 +111,7 @@ def take(ends: int, *, full_ends: Collection[UUID] = (), full_adapters: Collecti
             facts[end_id].adapter,
             token,
             tuple(conversations[i : i + size]),
-            facts[end_id].is_probe,
+            facts[end_id].failures,
         )
         for end_id, conversations in by_end.items()
         for size in [facts[end_id].batch]
@@ -121,7 +122,9 @@ def take(ends: int, *, full_ends: Collection[UUID] = (), full_adapters: Collecti
 def release(batch: Batch) -> None:
     """Give the lanes of a batch back."""
     with transaction(None) as session:
-        mine = _locked(session, Lane.end_id == batch.end_id, Lane.lease == batch.token)
+        # by conversation: other batches of the same end may hold lanes with the same token
+        held = Lane.conversation_id.in_(batch.conversations)
+        mine = _locked(session, Lane.end_id == batch.end_id, held, Lane.lease == batch.token)
         session.execute(
             update(Lane)
             .where(Lane.end_id == batch.end_id, Lane.conversation_id.in_(mine))
@@ -161,11 +164,11 @@ def seconds_to_next() -> float | None:
     return None if value is None else max(0.0, float(value))
 
 
-def fail(end_id: UUID, wait: timedelta) -> None:
-    """Note trouble of an end: all its lanes wait, then one probe goes first."""
-    _fine.pop(end_id, None)
+def fail(batch: Batch, wait: timedelta) -> None:
+    """Note trouble of an end: all its lanes wait, then one probe goes first. Calls that fail side by side are one failure."""
+    _fine.pop(batch.end_id, None)
     with transaction(None) as session:
-        session.execute(_FAIL, {"end_id": end_id, "wait_s": wait.total_seconds()})
+        session.execute(_FAIL, {"end_id": batch.end_id, "seen": batch.failures, "wait_s": wait.total_seconds()})
 
 
 _fine: dict[UUID, float] = {}
@@ -174,18 +177,11 @@ _fine: dict[UUID, float] = {}
 def succeed(batch: Batch) -> None:
     """Note that an end works: its gate stands open again. Written at most every few seconds while it goes on working."""
     end_id = batch.end_id
-    if not batch.is_probe and time.monotonic() - _fine.get(end_id, -math.inf) < FINE_S:
+    if not batch.failures and time.monotonic() - _fine.get(end_id, -math.inf) < FINE_S:
         return
     with transaction(None) as session:
         session.execute(_SUCCEED, {"end_id": end_id})
     _fine[end_id] = time.monotonic()
-
-
-def failures(end_id: UUID) -> int:
-    """Return how often in a row an end has failed."""
-    with transaction(None) as session:
-        gate = session.get(Gate, end_id)
-    return gate.failures if gate else 0
 
 
 def pause(end_id: UUID, wait: timedelta) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from random import uniform
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -44,17 +45,26 @@ OUTCOMES = {
 }
 
 
+class Trouble(StrEnum):
+    """What an end is in: nothing, a pause that it asked for, an access that is lost, or a failure to answer that makes it back off."""
+
+    NONE = ""
+    PAUSED = "paused"
+    LOST = "lost"
+    FAILING = "failing"
+
+
 def settle(
     batch: Batch, calls: Sequence[Call], results: Sequence[tuple[Outcome | NotThere, int]]
-) -> tuple[bool, list[UUID]]:
-    """Write what became of calls, and give back the lanes that are empty now. Return whether the end is in trouble, and the lanes with more."""
+) -> tuple[Trouble, list[UUID]]:
+    """Write what became of calls, and give back the lanes that are empty now. Return the end's trouble, and the lanes with more."""
     trouble: list[EndError] = []
     with transaction(batch.account_id) as session:
         lock(session, [call.conversation_id for call in calls])
         map = routes.read(session)
         stop = map.stops.get(batch.end_id)
         if stop is None:
-            return True, []  # the end was erased while we spoke with it
+            return Trouble.LOST, []  # the end was erased while we spoke with it
         deliveries = _deliveries(session, calls)
         outbox = Outbox(session, map)
         settlement = Settlement(session, outbox)
@@ -218,21 +228,21 @@ def _wait(session: Session, delivery: Delivery, wait: timedelta) -> None:
     )
 
 
-def _after(batch: Batch, trouble: Sequence[EndError]) -> bool:
-    """Close the gate of an end that lost its access, back off one in trouble; tell whether it is."""
+def _after(batch: Batch, trouble: Sequence[EndError]) -> Trouble:
+    """Close the gate of an end that lost its access, back off one in trouble; tell what it is in."""
     for error in trouble:
         if life.mark_lost(batch.account_id, batch.end_id, error):
-            return True
+            return Trouble.LOST
     if not trouble:
-        return False
+        return Trouble.NONE
     afters = [error.after for error in trouble if isinstance(error, Retry) and error.after is not None]
     if afters:
         lanes.pause(batch.end_id, max(afters))
-        return True
+        return Trouble.PAUSED
     steps = runtime.get().config.end_retry_s
-    step = steps[min(lanes.failures(batch.end_id), len(steps) - 1)]
-    lanes.fail(batch.end_id, _jittered(timedelta(seconds=step)))
-    return True
+    step = steps[min(batch.failures, len(steps) - 1)]
+    lanes.fail(batch, _jittered(timedelta(seconds=step)))
+    return Trouble.FAILING
 
 
 def _jittered(wait: timedelta) -> timedelta:
