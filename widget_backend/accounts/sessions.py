@@ -93,6 +93,7 @@ def speak(who: Who, locale: str) -> None:
     """Remember the language a user chose."""
     with transaction(None) as db:
         db.execute(update(User).where(User.id == who.user_id).values(locale=locale))
+    session[language.REMEMBERED] = locale
 
 
 def current() -> Who | None:
@@ -145,6 +146,7 @@ def _begin(user: User, account_id: UUID) -> None:
     session.clear()  # whatever a stranger may have planted in the browser before ends here
     session.permanent = True
     session["user"], session["account"] = str(user.id), str(account_id)
+    session[language.REMEMBERED] = user.locale
     session["at"] = max(clock.now(), user.sessions_valid_from).timestamp()
     session[CSRF_FIELD] = secrets.token_urlsafe(24)
     request.environ.pop(_WHO, None)

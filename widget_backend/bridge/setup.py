@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import marshmallow
-import structlog
 from marshmallow import fields as kinds
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -22,8 +21,6 @@ from widget_backend.bridge.models import EndRecord, Route
 from widget_backend.bridge.tenancy import transaction
 from widget_backend.limits import LimitWait
 from widget_backend.outside import OutsideError
-
-log = structlog.get_logger()
 
 MASK = "••••••••"
 """What is shown in the place of a secret; when it comes back, the secret is unchanged."""
@@ -88,7 +85,7 @@ def connect(account_id: UUID, end_id: UUID, *, actor: str) -> Sequence[str]:
     """Connect an end, or connect it again; return slugs of warnings. Raises: Trouble, KeyError."""
     find(account_id, end_id)
     try:
-        with _explained(end_id):
+        with explained():
             return life.connect(account_id, end_id, actor=actor).warnings
     except IntegrityError as error:
         # only the unique remote account can refuse here: another end of this account is connected to it
@@ -98,29 +95,21 @@ def connect(account_id: UUID, end_id: UUID, *, actor: str) -> Sequence[str]:
 
 def check(account_id: UUID, end_id: UUID) -> None:
     """Ask the outside whether an end works; lost access switches it to `error`. Raises: Trouble, KeyError."""
-    end = life.snapshot(account_id, end_id)
-    with _explained(end_id):
-        try:
-            registry.adapter(end).check()
-        except EndError as error:
-            life.mark_lost(account_id, end_id, error)
-            raise
+    _ask(account_id, end_id, lambda adapter: adapter.check())
     with transaction(account_id) as session:
         session.get_one(EndRecord, end_id).checked_at = clock.now()
 
 
 def disconnect(account_id: UUID, end_id: UUID, *, actor: str) -> None:
     """Disconnect an end. Raises: Trouble (the end still stands), KeyError."""
-    with _explained(end_id):
+    with explained():
         life.disconnect(account_id, end_id, actor=actor)
 
 
 def choices(account_id: UUID, end_id: UUID, catalog: str) -> Sequence[Choice]:
     """Ask an end what a setting can be. Raises: Trouble, KeyError."""
-    end = life.snapshot(account_id, end_id)
-    with _explained(end_id):
-        found: Sequence[Choice] = registry.adapter(end).settings_catalog(catalog)
-        return found
+    found: Sequence[Choice] = _ask(account_id, end_id, lambda adapter: adapter.settings_catalog(catalog))
+    return found
 
 
 def listed(account_id: UUID) -> Sequence[EndRecord]:
@@ -150,8 +139,19 @@ def pairs(account_id: UUID) -> set[tuple[UUID, UUID]]:
         return {(row.channel_id, row.connection_id) for row in session.execute(query)}
 
 
+def _ask(account_id: UUID, end_id: UUID, question: Callable[[Any], Any]) -> Any:
+    """Ask an end something; an answer that says its access is lost switches it to `error`."""
+    end = life.snapshot(account_id, end_id)
+    with explained():
+        try:
+            return question(registry.adapter(end))
+        except EndError as error:
+            life.mark_lost(account_id, end_id, error)
+            raise
+
+
 @contextmanager
-def _explained(end_id: UUID) -> Any:
+def explained() -> Iterator[None]:
     """Turn whatever an outside call may raise into one error with a reason."""
     try:
         yield

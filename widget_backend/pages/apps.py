@@ -5,19 +5,20 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
-from flask import make_response, request
+from flask import flash, make_response, redirect, request
 from flask.wrappers import Response
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from werkzeug.wrappers import Response as Redirect
 
-from oauth import installs, store
-from widget_backend import crypto, ids
+from oauth import installs, routes, store
+from widget_backend import crypto, ids, language
 from widget_backend.accounts import access, throttle
 from widget_backend.accounts.models import App, AuditEntry
-from widget_backend.bridge import registry, runtime
+from widget_backend.bridge import registry, runtime, setup
 from widget_backend.bridge.tenancy import transaction
 from widget_backend.crypto import BadToken
+from widget_backend.pages import words
 from widget_backend.pages.shell import blueprint, go, not_found, page, say
 from widget_backend.problems import TooMany
 
@@ -52,6 +53,7 @@ def new_app(adapter: str) -> str | Response | Redirect:
         address=address,
         app_token=crypto.sign({"key": key, "account": str(who.account_id)}, PURPOSE, FORM_FOR),
         apps=_apps(who.account_id, adapter),
+        server_apps=_apps(None, adapter),
         base=f"{runtime.get().config.public_url}/embedded/",
         client_id=client_id,
         error=error,
@@ -75,10 +77,29 @@ def claim() -> Redirect:
         return go("choose_crm")
     try:
         end_id = installs.claim(who.account_id, app, found)
+        with setup.explained():
+            installs.connect(who.account_id, end_id, app, actor=who.actor)
+        say("end.connected")
     except installs.Taken:
         say("app.taken", is_error=True)
         return go("choose_crm")
-    return go("connecting", end_id=str(end_id))
+    except setup.Trouble as error:
+        flash(words.reason(error.reason, app.adapter), "error")
+    return go("end", end_id=str(end_id))
+
+
+@blueprint.post("/apps/<uuid:app_id>/start")
+@access.requires(access.may_configure)
+def start_grant(app_id: UUID) -> Redirect:
+    """Go to the CRM at an address, where its admin grants access to an app of this server or account."""
+    who = access.who()
+    with transaction(who.account_id) as session:
+        app = session.get(App, app_id)
+    if app is None or app.account_id not in (None, who.account_id):
+        not_found()
+        raise KeyError(app_id)
+    address = request.form.get("address", "").strip()[:200]
+    return redirect(routes.start_url(who.account_id, app.id, address, locale=language.current()), 303)
 
 
 @blueprint.post("/apps/<uuid:app_id>/secret")
@@ -102,7 +123,8 @@ def change_secret(app_id: UUID) -> Redirect:
     return go("new_app", adapter=adapter)
 
 
-def _apps(account_id: UUID, adapter: str) -> list[App]:
+def _apps(account_id: UUID | None, adapter: str) -> list[App]:
+    """Return the apps of an account, or those of the server (None)."""
     query = select(App).where(App.account_id == account_id, App.adapter == adapter).order_by(App.created_at)
     with transaction(account_id) as session:
         return list(session.scalars(query))

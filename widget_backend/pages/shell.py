@@ -92,7 +92,7 @@ def when(at: datetime | None) -> str:
 def moment(at: datetime | None) -> str:
     """Write a moment in full."""
     return (
-        "" if at is None else format_datetime(at.astimezone(_zone()), "d MMMM y, HH:mm:ss z", locale=language.current())
+        "" if at is None else format_datetime(at.astimezone(_zone()), "d MMMM y, HH:mm:ss", locale=language.current())
     )
 
 

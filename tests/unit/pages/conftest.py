@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -236,7 +236,7 @@ def browser(app: Flask, house: House) -> Browser:
 
 
 @pytest.fixture
-def person(app: Flask, house: House) -> Iterator[Callable[[str], Browser]]:
+def person(app: Flask, house: House) -> Callable[[str], Browser]:
     """Give a way to sign in as somebody of the first account with a role."""
 
     def make(role: str) -> Browser:
@@ -247,4 +247,4 @@ def person(app: Flask, house: House) -> Iterator[Callable[[str], Browser]]:
         made.sign_in(house.email)
         return made
 
-    yield make
+    return make
