@@ -15,7 +15,7 @@ from sqlalchemy import func, update
 from widget_backend import clock, ids, metrics
 from widget_backend.accounts.models import App, SecurityEvent
 from widget_backend.bridge import keep, life, registry, runtime, wake
-from widget_backend.bridge.ends import Hook, Manifest, Owner
+from widget_backend.bridge.ends import PULLED, Hook, Manifest, Owner
 from widget_backend.bridge.errors import NotGenuine
 from widget_backend.bridge.models import EndKey, EndRecord, Gate
 from widget_backend.bridge.tenancy import transaction
@@ -50,7 +50,8 @@ def receive(key: str, name: str) -> Response:
     adapter's `answer` says - only after the commit.
     """
     started = time.perf_counter()
-    found = _find(key)
+    # what a pull brought bears this name in the inbox: nobody outside may pass a body off as pulled
+    found = _find(key) if name != PULLED else None
     if found is None:
         return _plain(404, "not found")
     if _is_overloaded():
@@ -144,13 +145,9 @@ def _refuse(found: _Found, hook: Hook, error: NotGenuine) -> None:
     end_id: UUID | None = None if found.door.is_app else found.door.owner_id
     with transaction(None) as session:
         session.add(
-            SecurityEvent(
-                end_id=end_id, adapter=found.manifest.key, why=error.why, remote_address=hook.remote_address
-            )
+            SecurityEvent(end_id=end_id, adapter=found.manifest.key, why=error.why, remote_address=hook.remote_address)
         )
-        session.execute(
-            update(Gate).where(Gate.end_id == end_id, Gate.pull_at.is_not(None)).values(pull_at=func.now())
-        )
+        session.execute(update(Gate).where(Gate.end_id == end_id, Gate.pull_at.is_not(None)).values(pull_at=func.now()))
 
 
 def _is_overloaded() -> bool:

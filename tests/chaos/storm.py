@@ -132,8 +132,10 @@ class Storm:
         """Kill one process after another until the talking is over; whoever tends the stack starts them again."""
 
         def loop() -> None:
+            bag: list[str] = []
             while not self.over.wait(self.dice.uniform(*pause_s)):
-                name = self.dice.choice(list(names))
+                bag = bag or self.dice.sample(list(names), len(names))  # each kind as often as the others
+                name = bag.pop()
                 self.stack.kill(name)
                 self.kills[name] += 1
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -168,18 +168,19 @@ def person_of(remote_id: str, name: str, profile: Mapping[str, str]) -> Person:
 
 def ask_profile(session: Session, account_id: UUID, end_id: UUID, client_id: UUID, conversation_id: UUID) -> None:
     """Have a client's profile fetched."""
-    session.execute(
-        insert(Errand)
-        .values(
-            subject_id=client_id,
-            kind="profile",
-            account_id=account_id,
-            end_id=end_id,
-            conversation_id=conversation_id,
-            not_before=func.now(),
-        )
-        .on_conflict_do_nothing()
+    _ask(session, "profile", account_id, end_id, client_id, conversation_id)
+
+
+def ask_whole(session: Session, account_id: UUID, end_id: UUID, message_id: UUID, conversation_id: UUID) -> None:
+    """Have the whole of a message fetched of which a hook brought a part."""
+    _ask(session, "whole", account_id, end_id, message_id, conversation_id)
+
+
+def _ask(session: Session, kind: str, account_id: UUID, end_id: UUID, subject_id: UUID, conversation_id: UUID) -> None:
+    errand = insert(Errand).values(
+        subject_id=subject_id, kind=kind, account_id=account_id, end_id=end_id, conversation_id=conversation_id
     )
+    session.execute(errand.on_conflict_do_nothing())
 
 
 def told_as_message(event: LeadFormFilled | CallMissed) -> MessageReceived:

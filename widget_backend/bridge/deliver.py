@@ -157,6 +157,9 @@ def _decide(session: Session, settlement: Settlement, stop: Stop, head: Head, no
         if wait := _waits_until(head, stop, now):
             postpone(session, delivery, wait)
             return None
+    elif gate.is_too_late(delivery, now):
+        settlement.move(delivery, *_expired(session, delivery))
+        return None
     if not head.parts:
         head.parts = plan.parts(session, stop, head, now)
         if not head.parts:
@@ -188,12 +191,22 @@ def _after_lost_lease(settlement: Settlement, stop: Stop, head: Head, part: Part
     return False
 
 
+def _expired(session: Session, delivery: Delivery) -> tuple[Status, str]:
+    """Say what a delivery that was tried in vain becomes when its time is over: only what surely did not arrive has expired."""
+    in_doubt = select(Attempt.id).where(
+        Attempt.delivery_id == delivery.id, Attempt.outcome.in_(("uncertain", "lost", "open"))
+    )
+    if session.scalar(in_doubt.limit(1)) is not None:
+        return Status.UNCERTAIN, "lease_lost"
+    return Status.EXPIRED, "too_late"
+
+
 def _waits_until(head: Head, stop: Stop, now: datetime) -> datetime | None:
     """Return when to look again at a message whose file, or whose client's name, is still on its way."""
     if head.delivery.act not in (Act.NEW, Act.EDIT):
         return None
     wait = timedelta(seconds=runtime.get().config.attachment_wait_s)
-    if any(row.state == "wait" for row in head.attachments) and now < head.message.recorded_at + wait:
+    if any(row.state == "wait" for row in head.attachments) and now < head.delivery.created_at + wait:
         return now + FILE_POLL
     is_first = head.delivery.lane_seq == 1 and stop.side is Side.CRM
     if is_first and head.has_profile_errand and now < head.message.recorded_at + PROFILE_WAIT:

@@ -352,13 +352,16 @@ class NotThere:
 Outcome = Accepted | EndError
 
 
+PULLED = "pull"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Raw:
     """One thing pulled, to be kept in the inbox as if a hook had brought it: `parse` must understand it."""
 
     event_id: str
     body: bytes
-    name: str = "pull"
+    name: str = PULLED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

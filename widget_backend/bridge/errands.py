@@ -1,4 +1,5 @@
-"""Errands: what is fetched from an end beside the road, right after record - files, whose links may live minutes, and clients' profiles.
+"""Errands: what is fetched from an end beside the road, right after record: files, whose links may live minutes, clients' profiles,
+and the whole of messages of which a hook brought a part.
 
 A lane waits a while for them (deliver), so that trouble here costs time and never a message.
 """
@@ -14,11 +15,11 @@ import structlog
 from sqlalchemy import delete, func, select, text, update
 
 from widget_backend import clock, files, outside
-from widget_backend.bridge import content, life, registry, runtime
-from widget_backend.bridge.ends import Client
+from widget_backend.bridge import content, keep, life, registry, runtime
+from widget_backend.bridge.ends import Client, PullRequest
 from widget_backend.bridge.errors import AccessLost, EndError, Misconfigured, Rejected, Unsafe
 from widget_backend.bridge.events import Attachment, Kind
-from widget_backend.bridge.models import AttachmentRecord, ClientRecord, EndRecord, Errand, Lane
+from widget_backend.bridge.models import AttachmentRecord, ClientRecord, EndRecord, Errand, Lane, MessageKey
 from widget_backend.bridge.tenancy import transaction
 from widget_backend.limits import LimitWait
 
@@ -74,10 +75,7 @@ def take(limit: int, full_ends: Collection[UUID] = ()) -> list[Task]:
 def run(task: Task) -> None:
     """Do an errand; on trouble try again a few times, then note why it failed and let the message go without."""
     try:
-        if task.kind == "file":
-            _fetch(task)
-        else:
-            _profile(task)
+        {"file": _fetch, "profile": _profile, "whole": _whole}[task.kind](task)
     except (EndError, Unsafe, outside.OutsideError, LimitWait, files.FileTooLarge) as error:
         _failed(task, error)
     except Exception as error:
@@ -129,6 +127,20 @@ def _profile(task: Task) -> None:
         row.name = found.name or row.name
         row.profile = {**row.profile, **content.profile_of(found)}
         row.profile_at = clock.now()
+
+
+def _whole(task: Task) -> None:
+    """Ask for a message of which the hook brought a part; what comes is kept like any hook and makes an edit."""
+    with transaction(task.account_id) as session:
+        names = session.scalars(
+            select(MessageKey.remote_id).where(
+                MessageKey.end_id == task.end_id, MessageKey.message_id == task.subject_id
+            )
+        ).all()
+        end = life.snapshot_in(session, task.end_id)
+    request = PullRequest(since=clock.now(), cursor={"message_ids": list(names)})
+    pulled = registry.adapter(end).pull(request)
+    keep.keep_pulled(keep.Door(task.end_id, task.account_id), pulled.raws, clock.now())
 
 
 def _done(task: Task) -> None:

@@ -121,7 +121,8 @@ class MessageReceived:
 
     Shape: `remote_id` is unique within (end, `scope`); `scope` is empty where ids are unique in the whole end. `own_key` is our own part
     key when the end echoes it (VK random_id): a match means the message is ours. `group` joins the pieces of one album: pieces of one group are
-    recorded as one message. `author` is the name of who wrote when it is not the client (an employee, a member of a group chat). `session` are facts about the
+    recorded as one message. `author` is the name of who wrote when it is not the client (an employee, a member of a group chat). `is_partial`: the
+    hook brought only a part, the whole is asked for (a pull with the cursor {"message_ids": [...]}). `session` are facts about the
     conversation to remember at this end (`Link.state` of a connection).
     Units: sent_at is the sender's clock, aware UTC.
     """
@@ -146,6 +147,7 @@ class MessageReceived:
     ref_source: str = ""
     payload: str = ""
     is_automatic: bool = False
+    is_partial: bool = False
     session: dict[str, str] = field(default_factory=dict)
 
 

@@ -18,7 +18,7 @@ def refuse(
     now: datetime,
 ) -> tuple[Status, str] | None:
     """Say why a delivery to a network may not leave; None when it may."""
-    if delivery.expires_at is not None and delivery.expires_at <= now and delivery.trigger == "auto":
+    if is_too_late(delivery, now):
         return Status.EXPIRED, "too_late"
     if delivery.act == Act.NEW and facts.expires:
         if message.deleted_at is not None:
@@ -28,6 +28,11 @@ def refuse(
         if time_left(conversation.last_in_at, facts, now) == timedelta(0):
             return Status.FAILED, "window_closed"
     return None
+
+
+def is_too_late(delivery: Delivery, now: datetime) -> bool:
+    """Tell whether a delivery may not leave by itself any more. What a person sends again is his own decision."""
+    return delivery.expires_at is not None and delivery.expires_at <= now and delivery.trigger == "auto"
 
 
 def time_left(last_in_at: datetime | None, facts: Capabilities, now: datetime) -> timedelta | None:

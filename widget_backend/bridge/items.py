@@ -131,7 +131,8 @@ def _add_parts(session: Session, stop: Stop, found: Sequence[Head]) -> None:
             .order_by(Part.generation, Part.number)
         ).all()
         for head in changed:
-            head.earlier = [part for message_id, part in earlier if message_id == head.message.id]
+            mine = [part for message_id, part in earlier if message_id == head.message.id]
+            head.earlier = [part for part in mine if part.generation == mine[-1].generation]
     told = [head for head in found if head.delivery.act == Act.STATUS]
     if told:
         ids: dict[UUID, list[str]] = {}

@@ -20,7 +20,7 @@ from widget_backend.accounts.models import App, AuditEntry
 from widget_backend.bridge import registry, runtime
 from widget_backend.bridge.ends import Connected, End, Owner, Side, Tokens
 from widget_backend.bridge.errors import AccessLost, EndError, Misconfigured
-from widget_backend.bridge.models import EndKey, EndRecord, Gate, Route
+from widget_backend.bridge.models import EndKey, EndRecord, Errand, Gate, Inbox, Lane, Route
 from widget_backend.bridge.tenancy import transaction
 
 SNAPSHOT_S = 10.0
@@ -232,6 +232,9 @@ def erase(account_id: UUID | str, end_id: UUID | str, *, actor: str = "") -> Non
     with transaction(account) as session:
         session.execute(delete(EndKey).where(EndKey.end_id == id))
         session.execute(delete(Gate).where(Gate.end_id == id))
+        session.execute(delete(Lane).where(Lane.end_id == id))
+        session.execute(delete(Errand).where(Errand.end_id == id))
+        session.execute(delete(Inbox).where(Inbox.owner_id == id))
         session.execute(delete(EndRecord).where(EndRecord.id == id))
         session.add(AuditEntry(account_id=account, actor=actor or "server", action="end.erase", subject=str(id)))
 

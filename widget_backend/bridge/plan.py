@@ -52,6 +52,7 @@ def again(session: Session, delivery: Delivery, earlier: Sequence[Part]) -> None
                     number=part.number,
                     generation=generation,
                     status="accepted" if part.status == "accepted" else "queued",
+                    attempted_at=part.attempted_at if part.status == "accepted" else None,
                     remote_ids=part.remote_ids,
                     content=part.content,
                 )

@@ -184,6 +184,8 @@ class Recorder:
         if album is not None:
             self._remember_key(album, message_id)
         self._route(event, spot, message_id)
+        if event.is_partial:
+            content.ask_whole(self.session, self.account_id, self.stop.id, message_id, spot.id)
         self._release_parked(event)
         return "recorded"
 

@@ -40,6 +40,7 @@ _LENGTHEN = text("""
         not_before = greatest(lanes.not_before, excluded.not_before)
     returning end_id, conversation_id, last_seq
 """)
+_ARRIVED = (Status.RECEIVED, Status.READ)
 NEVER_THERE = (Status.FILTERED, Status.DROPPED, Status.DISCARDED, Status.FAILED, Status.EXPIRED)
 
 
@@ -114,6 +115,8 @@ class Outbox:
         stop = self.map.stops.get(matter.origin_id)
         if stop is None or stop.side is not Side.CRM or not stop.capabilities.reports:
             return
+        if status in _ARRIVED and status not in stop.capabilities.told:
+            status = Status.SENT.value  # one mark for all of them, told once, whichever comes first
         if status in stop.capabilities.told:
             payload = {"status": status, "reason": reason, "delivery": str(delivery_id)}
             self._queue_once(matter, stop, f"status:{status}:{reason}", payload)

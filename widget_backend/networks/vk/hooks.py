@@ -162,6 +162,7 @@ def _message(message: Reader, owner: Owner) -> Event:
         client=_client(peer_id),
         scope=_scope(peer_id),
         place=Place.GROUP if peer_id >= FIRST_CHAT else Place.DIRECT,
+        is_partial=message["is_cropped"].flag_or(False),
         text=readable(message["text"].text_or("")),
         attachments=files,
         quote=_quote(message["reply_message"], peer_id) if "reply_message" in message else None,
