@@ -90,6 +90,8 @@ def deliver(batch: Batch, *, may_go_on: Callable[[], bool]) -> Result:
                 break
     finally:
         lanes.release(batch)
+        if batch.failures and not count:
+            lanes.probe_again(batch)
     return Result(count, trouble)
 
 
