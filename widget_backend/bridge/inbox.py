@@ -87,10 +87,10 @@ def release(lease: Lease) -> None:
         )
 
 
-def work(lease: Lease) -> bool:
+def work(lease: Lease, *, limit: int = BATCH) -> bool:
     """Take one batch of an inbox; tell whether there may be more at once."""
     try:
-        return _work(lease, BATCH)
+        return _work(lease, limit)
     except OperationalError:
         raise  # the database is away or broke a tie: the same batch again, later
     except Exception:
