@@ -17,6 +17,7 @@ from widget_backend.reading import Malformed, Reader
 
 UPLOAD_DEADLINE = timedelta(seconds=120)
 POLL_WAIT = timedelta(seconds=3)  # a poll repeated sooner is held that long anyway (telegram.md A2)
+POLL_PATIENCE = timedelta(seconds=10)
 POLL_COUNT = 100
 
 Params = Mapping[str, object]
@@ -139,7 +140,7 @@ class Client:
             "timeout": int(POLL_WAIT.total_seconds()),
             "allowed_updates": list(allowed_updates),
         }
-        return self._call("getUpdates", params).items()
+        return self._call("getUpdates", params, timeout=POLL_WAIT + POLL_PATIENCE).items()
 
     # ---------------------------------------------------------------------------------------------------- sending (A4)
 
@@ -248,6 +249,7 @@ class Client:
         params: Params | None = None,
         uploads: Mapping[str, Upload] | None = None,
         limits: Sequence[Limit] = (),
+        timeout: timedelta | None = None,
     ) -> Reader:
         """Make one call.
 
@@ -260,7 +262,7 @@ class Client:
                 "POST",
                 f"{self._server}/bot{self._token}/{method}",
                 limits=limits,
-                timeout=UPLOAD_DEADLINE if uploads else None,
+                timeout=UPLOAD_DEADLINE if uploads else timeout,
                 deadline=UPLOAD_DEADLINE if uploads else None,
                 call=method,
                 **body,  # type: ignore[arg-type]
@@ -295,7 +297,7 @@ def _result(answer: outside.Answer) -> Reader:
         if answer.status == 413:
             raise Rejected("file_too_big", "http 413") from error
         if answer.status in (429, 503):
-            raise Retry("telegram_trouble", f"http {answer.status}", answer.retry_after) from error
+            raise Retry("unreachable", f"http {answer.status}", answer.retry_after) from error
         raise Uncertain("unknown_answer" if answer.ok else "telegram_trouble", f"http {answer.status}") from error
     with understood():
         raise error_of(code, description, body["parameters"])
