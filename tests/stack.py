@@ -202,9 +202,7 @@ class Stack:
             if known is None:
                 id = ids.new_id()
                 secret = crypto.seal_text(peer["client_secret"], f"app:{id}")
-                known = App(
-                    id=id, adapter="bitrix24", key=ids.new_key(), client_id=peer["client_id"], secret=secret
-                )
+                known = App(id=id, adapter="bitrix24", key=ids.new_key(), client_id=peer["client_id"], secret=secret)
                 db.session.add(known)
                 db.session.commit()
             return known.id
@@ -222,13 +220,13 @@ def wait_for(condition: Callable[[], Any], *, within_s: float = 20, every_s: flo
 
 
 @contextmanager
-def running(**settings: str) -> Iterator[Stack]:
-    """Run a whole product with the sandbox; settings are environment variables."""
+def running(commands: Mapping[str, list[str]] | None = None, **settings: str) -> Iterator[Stack]:
+    """Run a whole product with the sandbox; settings are environment variables, `commands` replace those of processes by name."""
     folder = Path(tempfile.mkdtemp(prefix="mostik-stack-"))
     folder.chmod(0o755)
     stack: Stack | None = None
     try:
-        stack = _start(folder, settings)
+        stack = _start(folder, settings, commands or {})
         yield stack
     finally:
         if stack is not None:
@@ -237,7 +235,7 @@ def running(**settings: str) -> Iterator[Stack]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(folder: Path, settings: Mapping[str, str]) -> Stack:
+def _start(folder: Path, settings: Mapping[str, str], commands: Mapping[str, list[str]]) -> Stack:
     postgres, valkey = engines.prepare_postgres(folder, "nobody"), engines.prepare_valkey(folder)
     data = engines.postgres_data(folder, "nobody")
     parts = {
@@ -271,6 +269,8 @@ def _start(folder: Path, settings: Mapping[str, str]) -> Stack:
             parts[f"exchange-{number}"] = Process("", [python, "-m", "jobs.worker", "exchange"], everything)
         parts["schedules"] = Process("schedules", [python, "-m", "jobs.worker", "schedules"], everything)
         parts["cron"] = Process("cron", [python, "-m", "jobs.cron"], everything)
+        for name, command in commands.items():
+            parts[name].command = command
         for name in ("web", *[name for name in parts if name.startswith("exchange")], "schedules", "cron"):
             stack.start(name)
         wait_for(lambda: _is_ready(stack.url), within_s=40, what="the web")
@@ -295,6 +295,7 @@ def _environ(
         "MOSTIK_PUBLIC_URL": f"http://127.0.0.1:{port}",
         "MOSTIK_OUTSIDE_PRIVATE_HOSTS": "127.0.0.0/8",
         "MOSTIK_VK_API_URL": peers["vk"]["api_url"],
+        "MOSTIK_TELEGRAM_BOT_API_URL": peers["telegram_bot"]["api_url"],
         "MOSTIK_BITRIX24_OAUTH_URLS": ",".join(peers["bitrix24"]["oauth_urls"]),
     }
 
