@@ -180,7 +180,6 @@ def change_routes(end_id: UUID) -> Redirect:
 def _end_page(row: EndRecord, values: Mapping[str, object], wrong: Mapping[str, str]) -> str:
     fields = setup.fields_of(row.adapter)
     stored = {field.name: row.settings.get(field.name, field.default) for field in fields}
-    stored |= {field.name: MASK for field in fields if field.kind == "secret"}
     pairs = setup.pairs(row.account_id)
     return page(
         "end.html",

@@ -9,6 +9,7 @@ from widget_backend import language, texts
 from widget_backend.bridge import registry
 from widget_backend.bridge.ends import Side
 from widget_backend.bridge.models import Delivery, EndRecord, Trace
+from widget_backend.bridge.setup import MASK as MASK  # what forms show in the place of a stored secret
 
 TONES: Mapping[str, str] = {
     "queued": "wait", "delivered": "good", "sent": "good", "received": "good", "read": "good", "filtered": "quiet",

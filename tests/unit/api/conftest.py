@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.unit.pages.conftest import House, house, houses
+from tests.unit.pages.conftest import house, houses
+from tests.unit.pages.house import House
 
 __all__ = ["house", "houses"]
 

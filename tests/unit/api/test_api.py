@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from tests.unit.api.conftest import Program
-from tests.unit.pages.conftest import Browser, House
+from tests.unit.pages.house import Browser, House
 from widget_backend.accounts import keys
 from widget_backend.api import frame
 from widget_backend.bridge.setup import MASK

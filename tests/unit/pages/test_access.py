@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from flask import Flask
 
-from tests.unit.pages.conftest import Browser, House
+from tests.unit.pages.house import Browser, House
 from widget_backend import ids
 from widget_backend.accounts import access
 from widget_backend.accounts.sessions import Who

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.pages.conftest import Browser, House
+from tests.unit.pages.house import Browser, House
 
 
 def pages_of(house: House) -> list[str]:

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.dialects import postgresql
 
-from tests.unit.pages.conftest import Browser, House, message
+from tests.unit.pages.house import Browser, House, message
+from widget_backend import clock
 from widget_backend.accounts.models import AuditEntry
 from widget_backend.bridge import journal, repeat
 from widget_backend.bridge.journal import Cursor, Wanted
@@ -29,6 +30,18 @@ def write(house: House, count: int) -> list[UUID]:
         )[0]
         for number in range(count)
     ]
+
+
+def explain(house: House, wanted: Wanted) -> str:
+    query = journal.page_query(house.account_id, wanted).compile(
+        dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True}
+    )
+    with transaction(house.account_id) as session:
+        session.execute(text("set local enable_seqscan = off"))
+        return "\n".join(
+            row[0]
+            for row in session.connection().exec_driver_sql(f"explain {query}".replace("%%", "%").replace("%", "%%"))
+        )
 
 
 @pytest.mark.parametrize("wanted", [{}, {"status": "delivered"}, {"client": "АНН"}, {"direction": "in"}])
@@ -67,20 +80,21 @@ def test_a_broken_cursor_is_refused(bad: str) -> None:
 )
 def test_no_journal_query_reads_a_whole_table(house: House, wanted: Wanted) -> None:
     """With sequential scans switched off, one that is still in the plan means that no index serves."""
-    query = journal.page_query(house.account_id, wanted).compile(
-        dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True}
-    )
-    with transaction(house.account_id) as session:
-        session.execute(text("set local enable_seqscan = off"))
-        plan = "\n".join(
-            row[0]
-            for row in session.connection().exec_driver_sql(f"explain {query}".replace("%%", "%").replace("%", "%%"))
-        )
+    plan = explain(house, wanted)
     assert "Seq Scan" not in plan, plan
     if wanted.status:
         assert "deliveries_journal" in plan
     elif not wanted.client and not wanted.channel_id:
         assert "messages_journal" in plan
+
+
+def test_a_deep_page_starts_inside_the_index(house: House) -> None:
+    """The place in the journal is an index condition: row-level security must not turn it into a filter over all newer messages."""
+    for status in ("", "failed"):
+        wanted = Wanted(status=status, cursor=Cursor(clock.now(), str(house.message_id)))
+        plan = explain(house, wanted)
+        condition = next(line for line in plan.splitlines() if "Index Cond" in line)
+        assert "ROW(" in condition or "created_at <" in condition, plan
 
 
 def test_a_message_page_says_in_words_what_happened(browser: Browser, house: House) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from flask import Flask
 
-from tests.unit.pages.conftest import PASSWORD, Browser, House, token
+from tests.unit.pages.house import PASSWORD, Browser, House, token
 from widget_backend import clock
 from widget_backend.accounts.models import Account, Membership, User
 from widget_backend.accounts.sessions import TRIES_PER_EMAIL
