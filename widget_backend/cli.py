@@ -22,6 +22,7 @@ from widget_backend.demo import DemoError
 from widget_backend.engines import EngineError
 from widget_backend.rotation import RotationError, reseal, rotate
 from widget_backend.supervision import ROOT, SupervisionError
+from widget_backend.texts import text
 
 EXPECTED = (backups.BackupError, ConfigError, DemoError, EngineError, RotationError, SupervisionError, running.RunError)
 
@@ -171,13 +172,9 @@ def _print_json(started: running.Started) -> None:
 
 def _print_guide(started: running.Started) -> None:
     """Say where to click."""
-    pages = {name: peer["page"] for name, peer in started.peers.items() if "page" in peer}
-    click.echo(f"\n  Мостик работает: {started.web}")
-    click.echo(f"  Вход: {started.login['email']}  пароль: {started.login['password']}\n")
-    for name, page in pages.items():
-        click.echo(f"  {name:<14} {page}")
-    click.echo("\n  Напишите как клиент на странице vk, ответьте как оператор на странице bitrix24.")
-    click.echo("  Остановить: Ctrl-C или make stop\n")
+    peers = started.peers
+    pages = {"phone": peers["vk"]["page"], "portal": peers["bitrix24"]["page"]}
+    click.echo(text("demo.guide", web=started.web, **started.login, **pages))
 
 
 if __name__ == "__main__":

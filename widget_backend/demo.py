@@ -6,18 +6,25 @@ The sandbox is part of the source checkout, not of the installed package.
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
-from widget_backend import create_app
-from widget_backend.accounts.models import User
+import requests
+
+from widget_backend import create_app, crypto, ids
+from widget_backend.accounts.models import App, Membership, User
 from widget_backend.accounts.signup import create_account
+from widget_backend.bridge import life, setup
 from widget_backend.config import Config, adapter_settings, env_name
+from widget_backend.demo_browser import TIMEOUT_S, Browser, FormMissing
 from widget_backend.extensions import db
 from widget_backend.local_secrets import free_port
 from widget_backend.supervision import ROOT, Program
+from widget_backend.texts import text
 
 SANDBOX_DIR = ROOT / "tests" / "sandbox"
 LOGIN = {"email": "demo@mostik.test", "password": "mostik-demo"}
@@ -65,11 +72,114 @@ def peer_settings(peers: Mapping[str, Mapping[str, Any]], allowed: tuple[str, ..
     return settings
 
 
+def clear(config: Config) -> None:
+    """Forget what was connected to the outside world of an earlier demo: a new one numbers its messages from one again.
+
+    Raises: DemoError on the data of a real server, which must not meet a simulated world.
+    """
+    with _database(config):
+        if not db.session.query(User).filter_by(email=LOGIN["email"]).count() and db.session.query(User).count():
+            raise DemoError(f"{config.var_dir} holds a real server: give the demo a folder of its own with MOSTIK_VAR")
+        for account_id in _accounts():
+            for end in setup.listed(account_id):
+                life.erase(account_id, end.id, actor="demo")
+
+
 def seed(config: Config, peers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Set up what the demo starts with, once; safe to repeat. Shape: {login: {email, password}}."""
-    with create_app(config).app_context():
-        if db.session.query(User).filter_by(email=LOGIN["email"]).one_or_none() is None:
+    """Set up what the demo starts with, over the roads that people go. Shape: {login: {email, password}}. Raises: DemoError."""
+    with _database(config):
+        if not _accounts():
             create_account("acme", email=LOGIN["email"], password=LOGIN["password"])
-        db.session.remove()
-        db.engine.dispose()
+        app_key = _register_app(peers["bitrix24"])
+    try:
+        browser = Browser()
+        browser.open(f"{config.public_url}/sign-in")
+        browser.send(**LOGIN)
+        _install(config.public_url, app_key, peers["bitrix24"])
+        for network in ("vk", "telegram_bot"):
+            _connect(browser, config.public_url, network, peers[network]["token"])
+        with _database(config):
+            _expect_active()
+        _control(peers["vk"], "say", user="Анна", text=text("demo.question"))
+        _wait_for_first_question(peers["bitrix24"])
+    except (requests.RequestException, FormMissing) as error:
+        raise DemoError(f"the demo could not be set up: {error}; see {config.var_dir}/log") from error
     return {"login": LOGIN}
+
+
+@contextmanager
+def _database(config: Config) -> Iterator[None]:
+    with create_app(config).app_context():
+        try:
+            yield
+        finally:
+            db.session.remove()
+            db.engine.dispose()
+
+
+def _accounts() -> list[UUID]:
+    """Return the accounts of the demo's user."""
+    query = db.session.query(Membership.account_id).join(User, User.id == Membership.user_id)
+    return [row.account_id for row in query.filter(User.email == LOGIN["email"])]
+
+
+def _register_app(portals: Mapping[str, Any]) -> str:
+    """Give the server the keys of its application in the catalogue, as its owner does; return the key of its addresses."""
+    app = db.session.query(App).filter_by(adapter="bitrix24", account_id=None).first()
+    if app is None:
+        app = App(id=ids.new_id(), adapter="bitrix24", title="Mostik", key=ids.new_key())
+        db.session.add(app)
+    app.client_id = portals["client_id"]
+    app.secret = crypto.seal_text(portals["client_secret"], f"app:{app.id}")
+    db.session.commit()
+    return app.key
+
+
+def _install(web: str, app_key: str, portals: Mapping[str, Any]) -> None:
+    """Install the application as the admin of the portal: its pages in his browser, the open line in the contact center."""
+    pages = f"{web}/embedded/{app_key}"
+    who = {"account": portals["portal"]["member_id"], "app": portals["client_id"]}
+    addresses = {"handler_url": pages, "install_url": f"{pages}/install", "event_url": f"{pages}/install"}
+    installer = _control(portals, "install", **who, **addresses)
+    browser = Browser()
+    browser.open(installer["action"], installer["fields"])
+    browser.send(do="sign_in", **LOGIN)
+    browser.send(do="connect")
+    _control(portals, "install-finish", **who)
+    shown = requests.get(f"{portals['portal']['url']}/pages/api/state", timeout=TIMEOUT_S).json()
+    line = {"line": portals["portal"]["lines"][0], "connector": shown["connectors"][0]["id"]}
+    opened = _control(portals, "open", placement="SETTING_CONNECTOR", **who, **line)
+    if opened["status"] != 200 or opened["trouble"]:
+        raise DemoError(f"the settings page in the portal answers {opened['status']} {opened['trouble']}")
+
+
+def _connect(browser: Browser, web: str, network: str, token: str) -> None:
+    """Connect a channel as the account's owner: the form of its network, then the page that goes on by itself."""
+    browser.open(f"{web}/channels/new/{network}")
+    browser.send(token=token)
+    browser.send("/connect")
+
+
+def _expect_active() -> None:
+    """Let no demo start half connected. Raises: DemoError."""
+    for account_id in _accounts():
+        for end in setup.listed(account_id):
+            if end.state != "active":
+                raise DemoError(f"{end.adapter} is not connected: {end.reason or end.state} {end.detail}")
+
+
+def _wait_for_first_question(portals: Mapping[str, Any], *, wait_s: float = 30) -> None:
+    """Wait until the operators see the first question. Raises: DemoError."""
+    deadline = time.monotonic() + wait_s
+    while time.monotonic() < deadline:
+        ledger = requests.get(f"{portals['base_url']}/_sandbox/ledger", timeout=TIMEOUT_S).json()
+        if any(item["kind"] == "message" and text("demo.question") in item["text"] for item in ledger["items"]):
+            return
+        time.sleep(0.1)
+    raise DemoError(f"the first question did not arrive in the CRM within {wait_s:g} s")
+
+
+def _control(peer: Mapping[str, Any], action: str, **body: object) -> dict[str, Any]:
+    answer = requests.post(f"{peer['base_url']}/_sandbox/{action}", json=body, timeout=TIMEOUT_S)
+    answer.raise_for_status()
+    return dict(answer.json())

@@ -119,6 +119,8 @@ def _start(supervision: Supervision, server: Server, *, with_demo: bool, after_r
     migrate_schema(config)
     if after_restore:
         registry.load("widget_backend.bridge.restore:settle_after_restore")(config)
+    if with_demo:
+        demo.clear(config)
     supervision.add(server(config))
     _wait_web(config)
     seeded = demo.seed(config, peers) if with_demo else {}

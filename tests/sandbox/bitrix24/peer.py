@@ -63,7 +63,7 @@ class Bitrix24Peer(Peer):
             "client_id": app.client_id,
             "client_secret": app.client_secret,
             "page": f"{portal.base}/pages/portal",
-            "js_url": f"{self.base_url}/api/v1/",
+            "frame_script": f"{self.base_url}/api/v1/",
         }
 
     async def say(self, body: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def test_page_its_parts_and_the_library_are_served_whatever_the_faults() -> None
             async with probe.http.get(f"{probe.endpoint}profile") as answer:
                 assert answer.status == 503 and answer.content_type == "text/html"
             await probe.control("faults", {"outage": False})
-            async with probe.http.get(probe.peer.credentials()["js_url"]) as answer:
+            async with probe.http.get(probe.peer.credentials()["frame_script"]) as answer:
                 assert answer.status == 200 and "installFinish" in await answer.text()
             async with probe.http.get(f"{base(probe)}/pages/static/peer.py") as answer:
                 assert answer.status == 404

@@ -108,7 +108,7 @@ def world(
     servers = {
         **config.servers,
         ("bitrix24", "oauth_urls"): tuple(twin["oauth_urls"]),
-        ("bitrix24", "frame_script"): twin["js_url"],
+        ("bitrix24", "frame_script"): twin["frame_script"],
         ("vk", "api_url"): sandbox.addresses["vk"]["base_url"],
     }
     flask = create_app(replace(config, public_url=url, servers=servers))
