@@ -5,12 +5,16 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from threading import Lock
 from uuid import UUID
 
 import structlog
 from flask import Blueprint, Response, request
 from sqlalchemy import func, update
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.http import http_date
 
 from widget_backend import clock, ids, metrics
 from widget_backend.accounts.models import App, SecurityEvent
@@ -25,7 +29,7 @@ log = structlog.get_logger()
 
 OWNER_CACHE_S = 2.0
 OVERLOAD_CHECK_S = 5.0
-RETRY_AFTER_S = 30
+RETRY_AFTER = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,14 @@ def receive(key: str, name: str) -> Response:
     Shape: 404 unknown key, 413 body over the manifest's limit, 403 not genuine, 503 with Retry-After when we cannot keep it, else what the
     adapter's `answer` says - only after the commit.
     """
+    try:
+        return _receive(key, name)
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        log.error("hook_not_kept", error=type(error).__name__)
+        return _unavailable("the database is away")
+
+
+def _receive(key: str, name: str) -> Response:
     started = time.perf_counter()
     # what a pull brought bears this name in the inbox: nobody outside may pass a body off as pulled
     found = _find(key) if name != PULLED else None
@@ -56,7 +68,7 @@ def receive(key: str, name: str) -> Response:
         return _plain(404, "not found")
     if _is_overloaded():
         metrics.hooks.labels(found.manifest.key, "overload").inc()
-        return _plain(503, "overloaded", {"Retry-After": str(RETRY_AFTER_S)})
+        return _unavailable("overloaded")
     limit = found.manifest.capabilities.body_limit_bytes
     request.max_content_length = limit
     if (request.content_length or 0) > limit:
@@ -162,6 +174,11 @@ def _is_overloaded() -> bool:
         is_over = free < config.disk_floor_bytes or keep.oldest_waiting_s() > config.inbox_ceiling_s
         _overload = (time.monotonic(), is_over)
     return is_over
+
+
+def _unavailable(why: str) -> Response:
+    # a date: VK obeys nothing else (vk.md 3.1), and everybody understands one
+    return _plain(503, why, {"Retry-After": http_date(clock.now() + RETRY_AFTER)})
 
 
 def _plain(status: int, body: str, headers: dict[str, str] | None = None) -> Response:

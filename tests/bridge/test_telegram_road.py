@@ -21,7 +21,7 @@ from widget_backend.bridge import life
 @pytest.fixture(scope="module", params=["webhook", "polling"])
 def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     """Give a running product whose bots get their updates one way or the other."""
-    with product.running(**PATIENCE, MOSTIK_TELEGRAM_BOT_MODE=request.param) as running:
+    with product.running(None, **PATIENCE, MOSTIK_TELEGRAM_BOT_MODE=request.param) as running:
         running.tend()
         yield running
 
@@ -39,10 +39,6 @@ class Line(Pair):
         place = f"{connection}:{user}" if connection else str(user)
         items = self._ledger("telegram_bot", str(self.community["bot_id"]), kinds)
         return [item for item in items if item.get("conversation") == place]
-
-    def later(self, seconds: int = 5) -> None:
-        """Let Telegram forget how fast we wrote."""
-        self.stack.control("telegram_bot", "clock", advance_s=seconds)
 
 
 @pytest.fixture
@@ -91,6 +87,8 @@ def test_many_messages_of_both_sides_arrive_in_their_order(line: Line) -> None:
     for said in answered:
         line.operator(user, text=said)
     line.wait_got(user, *answered)
+    counted = line.stack.look("telegram_bot", "limits")[str(line.community["bot_id"])]
+    assert counted["refused"] == {"overall": 0, "chat": 0, "group": 0}, "we wait before Telegram must say so"
 
 
 def test_an_album_is_one_message_both_ways(line: Line) -> None:
