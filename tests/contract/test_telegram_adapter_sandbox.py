@@ -128,6 +128,10 @@ class Door:
             lambda: next((one for one in self.events if isinstance(one, kind) and look(one)), None), kind.__name__
         )
 
+    def heard(self, remote_id: str) -> Any:
+        """Wait for a message by its number."""
+        return self.wait(MessageReceived, lambda one: one.remote_id == remote_id)
+
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
@@ -458,7 +462,7 @@ def test_what_the_client_does_arrives_as_events(talking: Desk) -> None:
     }  # fmt: skip
     for name, kind in kinds.items():
         told = talking.say(attachments=[{"type": name}])
-        event = talking.door.wait(MessageReceived, lambda one, told=told: one.remote_id == told["id"])
+        event = talking.door.heard(told["id"])
         assert [one.kind for one in event.attachments] == [kind], name
     talking.say(start="promo7")
     assert talking.door.wait(MessageReceived, lambda one: one.ref).ref == "promo7"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from widget_backend import outside
 from widget_backend.bridge.ends import End, Side
 from widget_backend.bridge.errors import AccessLost, EndError, Misconfigured, Rejected, Retry, Scope, Uncertain
 from widget_backend.limits import Kind, LimitWait
@@ -86,7 +87,7 @@ def test_waiting_for_a_groups_limit_holds_up_that_group_only(
         def request(self, *_: object, **__: object) -> None:
             raise LimitWait(timedelta(seconds=30))
 
-    monkeypatch.setattr(client.outside, "session", lambda _name: Full())
+    monkeypatch.setattr(outside, "session", lambda _name: Full())
     with pytest.raises(Retry) as caught:
         Client(END).send_message({"chat_id": chat_id}, "x", {})
     assert (caught.value.reason, caught.value.after, caught.value.scope) == ("limit", timedelta(seconds=30), scope)
