@@ -33,3 +33,6 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
 for (const field of document.querySelectorAll("input[type=password]")) {
   field.addEventListener("focus", () => field.select());
 }
+
+// On a narrow screen the tabs scroll: show the one we are on.
+document.querySelector(".top nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
