@@ -15,10 +15,11 @@ from uuid import UUID
 
 import requests
 
-from widget_backend import create_app, crypto, ids
+from widget_backend import create_app, crypto, ids, limits
 from widget_backend.accounts.models import App, Membership, User
 from widget_backend.accounts.signup import create_account
-from widget_backend.bridge import life, setup
+from widget_backend.bridge import life, runtime, setup
+from widget_backend.bridge.ends import Side
 from widget_backend.config import Config, adapter_settings, env_name
 from widget_backend.demo_browser import TIMEOUT_S, Browser, FormMissing
 from widget_backend.extensions import db
@@ -83,6 +84,7 @@ def clear(config: Config) -> None:
         for account_id in _accounts():
             for end in setup.listed(account_id):
                 life.erase(account_id, end.id, actor="demo")
+        limits.begin_anew(runtime.get().redis)
 
 
 def seed(config: Config, peers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -99,7 +101,7 @@ def seed(config: Config, peers: Mapping[str, Mapping[str, Any]]) -> dict[str, An
         for network in ("vk", "telegram_bot"):
             _connect(browser, config.public_url, network, peers[network]["token"])
         with _database(config):
-            _expect_active()
+            _look_over()
         _control(peers["vk"], "say", user="Анна", text=text("demo.question"))
         _wait_for_first_question(peers["bitrix24"])
     except (requests.RequestException, FormMissing) as error:
@@ -139,7 +141,7 @@ def _install(web: str, app_key: str, portals: Mapping[str, Any]) -> None:
     """Install the application as the admin of the portal: its pages in his browser, the open line in the contact center."""
     pages = f"{web}/embedded/{app_key}"
     who = {"account": portals["portal"]["member_id"], "app": portals["client_id"]}
-    addresses = {"handler_url": pages, "install_url": f"{pages}/install", "event_url": f"{pages}/install"}
+    addresses = {"handler_url": pages, "install_url": f"{pages}/install"}
     installer = _control(portals, "install", **who, **addresses)
     browser = Browser()
     browser.open(installer["action"], installer["fields"])
@@ -160,12 +162,14 @@ def _connect(browser: Browser, web: str, network: str, token: str) -> None:
     browser.send("/connect")
 
 
-def _expect_active() -> None:
-    """Let no demo start half connected. Raises: DemoError."""
+def _look_over() -> None:
+    """Let no demo start half connected, and give the portal a name: its address is no more than a port here. Raises: DemoError."""
     for account_id in _accounts():
         for end in setup.listed(account_id):
             if end.state != "active":
                 raise DemoError(f"{end.adapter} is not connected: {end.reason or end.state} {end.detail}")
+            if end.side == Side.CRM:
+                setup.change(account_id, end.id, title=text("demo.portal"), given={})
 
 
 def _wait_for_first_question(portals: Mapping[str, Any], *, wait_s: float = 30) -> None:

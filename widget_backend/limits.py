@@ -236,6 +236,12 @@ def penalize(valkey: Valkey, key: str, duration: timedelta) -> None:
         log.warning("limits_unreachable", error=type(error).__name__)
 
 
+def begin_anew(valkey: Valkey) -> None:
+    """Count from nothing: for remotes that begin at this moment too, as a simulated world does. A real one remembers what we have forgotten."""
+    valkey.script_load(_TAKE)
+    valkey.eval("redis.call('SET', KEYS[1], 0)", 1, _BORN)
+
+
 def _run(valkey: Valkey, keys: list[str], args: list[str | int | float]) -> int:
     try:
         return int(valkey.evalsha(_TAKE_SHA, len(keys), *keys, *args))
