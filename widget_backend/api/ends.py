@@ -8,7 +8,7 @@ from uuid import UUID
 from widget_backend.accounts import access
 from widget_backend.api import schemas
 from widget_backend.api.frame import end_of, explained, requires, room
-from widget_backend.bridge import life, registry, setup
+from widget_backend.bridge import registry, setup
 from widget_backend.bridge.ends import Side
 from widget_backend.problems import Conflict, Invalid, NotFound
 
@@ -103,9 +103,7 @@ def routes() -> dict[str, Any]:
 @blueprint.response(200, schemas.RouteSchema)
 def join(channel_id: UUID, connection_id: UUID) -> dict[str, Any]:
     """Let a channel feed a connection. Safe to repeat."""
-    account_id = _pair(channel_id, connection_id)
-    if (channel_id, connection_id) not in setup.pairs(account_id):
-        life.join(account_id, channel_id, connection_id)
+    setup.join(_pair(channel_id, connection_id), channel_id, connection_id, actor=access.who().actor)
     return {"channel_id": channel_id, "connection_id": connection_id}
 
 
@@ -114,7 +112,7 @@ def join(channel_id: UUID, connection_id: UUID) -> dict[str, Any]:
 @blueprint.response(204)
 def part(channel_id: UUID, connection_id: UUID) -> None:
     """Let a channel no longer feed a connection. Safe to repeat."""
-    life.part(_pair(channel_id, connection_id), channel_id, connection_id)
+    setup.part(_pair(channel_id, connection_id), channel_id, connection_id, actor=access.who().actor)
 
 
 def _list(side: Side) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from widget_backend import clock
+from widget_backend.accounts.models import AuditEntry
 from widget_backend.bridge import life, registry
 from widget_backend.bridge.ends import Choice
 from widget_backend.bridge.errors import EndError, MostikError, Unsafe
@@ -72,13 +73,16 @@ def create(account_id: UUID, adapter: str, *, title: str, given: Mapping[str, ob
     return life.create(account_id, adapter, title=title, settings=settings, secrets=secrets, actor=actor)
 
 
-def change(account_id: UUID, end_id: UUID, *, title: str | None, given: Mapping[str, object]) -> None:
+def change(
+    account_id: UUID, end_id: UUID, *, title: str | None, given: Mapping[str, object], actor: str = "server"
+) -> None:
     """Change settings of an end; a mask or an empty secret leaves the secret as it is. Raises: Unfit, KeyError."""
     row = find(account_id, end_id)
     secret = {field.name for field in fields_of(row.adapter) if field.kind == "secret"}
     wanted = {name: value for name, value in given.items() if not (name in secret and value in (MASK, ""))}
     settings, secrets = _read(row.adapter, wanted, is_new=False)
     life.change(account_id, end_id, settings=settings, secrets=secrets, title=title)
+    _note(account_id, actor, "end.change", end_id, fields=sorted({*settings, *secrets}))
 
 
 def connect(account_id: UUID, end_id: UUID, *, actor: str) -> Sequence[str]:
@@ -104,6 +108,21 @@ def disconnect(account_id: UUID, end_id: UUID, *, actor: str) -> None:
     """Disconnect an end. Raises: Trouble (the end still stands), KeyError."""
     with explained():
         life.disconnect(account_id, end_id, actor=actor)
+    _note(account_id, actor, "end.disconnect", end_id)
+
+
+def join(account_id: UUID, channel_id: UUID, connection_id: UUID, *, actor: str) -> None:
+    """Let a channel feed a connection. Safe to repeat; the settings of a pair that is joined already stay."""
+    if (channel_id, connection_id) not in pairs(account_id):
+        life.join(account_id, channel_id, connection_id)
+        _note(account_id, actor, "route.join", channel_id, connection=str(connection_id))
+
+
+def part(account_id: UUID, channel_id: UUID, connection_id: UUID, *, actor: str) -> None:
+    """Let a channel no longer feed a connection. Safe to repeat."""
+    if (channel_id, connection_id) in pairs(account_id):
+        life.part(account_id, channel_id, connection_id)
+        _note(account_id, actor, "route.part", channel_id, connection=str(connection_id))
 
 
 def choices(account_id: UUID, end_id: UUID, catalog: str) -> Sequence[Choice]:
@@ -137,6 +156,13 @@ def pairs(account_id: UUID) -> set[tuple[UUID, UUID]]:
     query = select(Route.channel_id, Route.connection_id).where(Route.account_id == account_id)
     with transaction(account_id) as session:
         return {(row.channel_id, row.connection_id) for row in session.execute(query)}
+
+
+def _note(account_id: UUID, actor: str, action: str, subject: UUID, **details: object) -> None:
+    with transaction(account_id) as session:
+        session.add(
+            AuditEntry(account_id=account_id, actor=actor, action=action, subject=str(subject), details=details)
+        )
 
 
 def _ask(account_id: UUID, end_id: UUID, question: Callable[[Any], Any]) -> Any:

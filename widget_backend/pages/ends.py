@@ -89,7 +89,8 @@ def change_end(end_id: UUID) -> str | Response | Redirect:
     fields = setup.fields_of(row.adapter)
     given = _given(fields)
     try:
-        setup.change(account_id, end_id, title=request.form.get("title", "").strip()[:120], given=given)
+        title = request.form.get("title", "").strip()[:120]
+        setup.change(account_id, end_id, title=title, given=given, actor=access.who().actor)
     except Unfit as error:
         return make_response(_end_page(row, given, error.fields), 422)
     secrets = [field.name for field in fields if field.kind == "secret"]
@@ -164,15 +165,13 @@ def disconnect_end(end_id: UUID) -> str | Redirect:
 @of_account
 def change_routes(end_id: UUID) -> Redirect:
     """Take what feeds what from the boxes of an end's page."""
-    account_id = access.who().account_id
-    row = setup.find(account_id, end_id)
-    chosen, known = set(request.form.getlist("other")), setup.pairs(account_id)
+    who = access.who()
+    row = setup.find(who.account_id, end_id)
+    chosen = set(request.form.getlist("other"))
     for other in _others(row):
         pair = (row.id, other.id) if row.side == Side.NETWORK else (other.id, row.id)
-        if str(other.id) in chosen and pair not in known:
-            life.join(account_id, *pair)
-        elif str(other.id) not in chosen and pair in known:
-            life.part(account_id, *pair)
+        change = setup.join if str(other.id) in chosen else setup.part
+        change(who.account_id, *pair, actor=who.actor)
     say("end.routes_saved")
     return go("end", end_id=str(end_id))
 

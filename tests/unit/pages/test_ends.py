@@ -70,6 +70,14 @@ def test_what_feeds_what_follows_the_boxes(browser: Browser, house: House) -> No
     assert setup.pairs(house.account_id) == {(house.channel_id, house.connection_id)}
 
 
+def test_the_trail_says_who_changed_what(browser: Browser, house: House) -> None:
+    browser.post(f"/ends/{house.connection_id}/routes")
+    browser.post(f"/ends/{house.channel_id}/settings", token=MASK, title="VK")
+    page = browser.get("/audit").text
+    for words in (house.email, "вход", "канал отвязан от CRM", "изменены настройки", "добавлен канал", "сервер"):
+        assert words in page, words
+
+
 def test_an_end_that_never_worked_is_removed_and_another_is_not(browser: Browser, house: House) -> None:
     new = life.create(house.account_id, "vk", secrets={"token": SECRET})
     assert "Удалить" in browser.get(f"/ends/{new}/disconnect").text
