@@ -17,7 +17,8 @@ from widget_backend.bridge.models import Gate, Lane
 from widget_backend.bridge.tenancy import transaction
 
 # One probe per end with due lanes, however many lanes wait; a gate that failed lets one lane through to find out (the probe), and counts as
-# not due until that probe must have ended. SKIP LOCKED: two workers never wait for each other here.
+# not due until that probe must have ended. SKIP LOCKED: two workers never wait for each other here. By ctid: the rows are locked by this
+# very statement, and a join by key made PostgreSQL read the whole table.
 _TAKE = text("""
     with ready as (
         select g.end_id, g.account_id, g.adapter, g.batch, g.failures,
@@ -32,15 +33,15 @@ _TAKE = text("""
         order by random() limit :ends
     ),
     picked as (
-        select l.end_id, l.conversation_id from ready r cross join lateral (
-            select end_id, conversation_id from lanes
+        select l.place from ready r cross join lateral (
+            select ctid as place from lanes
             where end_id = r.end_id and settled_seq < last_seq and not_before <= now() and lease_until <= now()
             order by priority, due_since limit r.room for update skip locked
         ) l
     ),
     leased as (
         update lanes l set lease = :token, lease_until = now() + make_interval(secs => :lease_s)
-        from picked p where l.end_id = p.end_id and l.conversation_id = p.conversation_id
+        where l.ctid = any(array(select place from picked))
         returning l.end_id, l.conversation_id, l.account_id
     ),
     probed as (
