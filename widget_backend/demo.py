@@ -169,7 +169,7 @@ def _look_over() -> None:
             if end.state != "active":
                 raise DemoError(f"{end.adapter} is not connected: {end.reason or end.state} {end.detail}")
             if end.side == Side.CRM:
-                setup.change(account_id, end.id, title=text("demo.portal"), given={})
+                setup.change(account_id, end.id, title=text("demo.portal"), given={}, actor="demo")
 
 
 def _wait_for_first_question(portals: Mapping[str, Any], *, wait_s: float = 30) -> None:

@@ -1,0 +1,129 @@
+"""What a person sees who starts the demo and does what it says: a customer's phone, a portal, the cabinet, in real browsers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+import pytest
+import requests
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.select import Select
+
+from tests.browser.conftest import Window, running_demo
+from widget_backend.texts import text
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+QUESTION = text("demo.question")
+Json = dict[str, Any]
+Open = Callable[[], Window]
+
+
+def cabinet(window: Window, demo: Json) -> None:
+    """Sign in as the demo says."""
+    window.open(demo["web"])
+    window.find("[name=email]").send_keys(demo["login"]["email"])
+    window.find("[name=password]").send_keys(demo["login"]["password"], Keys.ENTER)
+    window.find("main", says="acme")
+
+
+def test_question_and_answer_go_through_and_the_journal_tells(demo: Json, window: Open) -> None:
+    phone, portal, own = window(), window(), window()
+
+    phone.open(demo["peers"]["vk"]["page"])
+    phone.find(".chat", says="Анна").click()
+    phone.find(".bubble.mine", says=QUESTION)
+    phone.find("#composer textarea").send_keys("И в синем цвете?", Keys.ENTER)
+
+    portal.open(demo["peers"]["bitrix24"]["page"])
+    portal.find(".message", says=QUESTION)
+    portal.find(".message", says="И в синем цвете?")
+    portal.find("#composer textarea").send_keys("Есть, 500 ₽. Доставка завтра.", Keys.ENTER)
+    portal.find(".message.operator", says="Есть, 500 ₽. Доставка завтра.")
+
+    phone.find(".bubble:not(.mine)", says="Есть, 500 ₽. Доставка завтра.")
+    portal.find(".message.operator [title=Доставлено]")
+    phone.shoot("phone-talk")
+    portal.shoot("portal-talk")
+
+    cabinet(own, demo)
+    own.shoot("cabinet-home")
+    own.open(f"{demo['web']}/messages")
+    own.find("tr", says=QUESTION)
+    assert "выгружено" in own.find("tr", says="И в синем цвете?").text
+    assert "прочитано" in own.find("tr", says="Есть, 500 ₽").text  # the phone lies open
+    own.shoot("cabinet-messages")
+    assert phone.complaints() == portal.complaints() == own.complaints() == []
+
+
+def test_new_customer_of_the_bot_gets_an_answer(demo: Json, window: Open) -> None:
+    phone, portal = window(), window()
+    phone.open(demo["peers"]["vk"]["page"])
+    account = Select(phone.find("#new-chat select"))
+    phone.wait(lambda _: account.options, "bots and communities")
+    account.select_by_visible_text("@acme_bot · Telegram")
+    phone.find("#new-chat [name=name]").send_keys("Иван")
+    phone.find("#new-chat [name=text]").send_keys("Привет из Telegram", Keys.ENTER)
+    phone.find(".bubble.mine", says="Привет из Telegram")
+
+    portal.open(demo["peers"]["bitrix24"]["page"])
+    portal.find(".list a", says="Иван").click()
+    portal.find(".message", says="Привет из Telegram")
+    portal.find("#composer textarea").send_keys("И вам привет", Keys.ENTER)
+    phone.find(".bubble:not(.mine)", says="И вам привет")
+
+
+def test_settings_of_the_connector_open_inside_the_portal(demo: Json, window: Open) -> None:
+    portal = window()
+    portal.open(demo["peers"]["bitrix24"]["page"] + "#center")
+    portal.find(".tile", says="подключён").find_element("css selector", "button").click()
+    portal.find("#slider")
+    portal.driver.switch_to.frame(portal.find("#slider iframe"))
+    portal.find("main", says="@acme_bot")
+    portal.driver.switch_to.default_content()
+    portal.shoot("portal-settings")
+    assert portal.complaints() == []
+
+
+def test_application_page_opens_inside_the_portal(demo: Json, window: Open) -> None:
+    portal = window()
+    portal.open(demo["peers"]["bitrix24"]["page"])
+    portal.find("#widgets a").click()
+    portal.driver.switch_to.frame(portal.find("main iframe"))
+    portal.find("main", says="@acme_bot")
+    portal.driver.switch_to.default_content()
+    portal.shoot("portal-app")
+    assert portal.complaints() == []
+
+
+@pytest.mark.parametrize("path", ["/channels/new", "/connections/new", "/channels/new/vk", "/connections/new/bitrix24"])
+def test_pages_for_connecting_fit_every_screen(demo: Json, window: Open, path: str) -> None:
+    own = window()
+    cabinet(own, demo)
+    own.open(demo["web"] + path)
+    own.find("h1")
+    own.shoot("cabinet" + path.replace("/", "-"))
+    assert own.complaints() == []
+
+
+def test_demo_says_all_that_a_program_needs_and_leaves_nothing() -> None:
+    with running_demo() as said:
+        assert requests.get(f"{said['web']}/readyz", timeout=10).ok
+        assert set(said["login"]) == {"email", "password"}
+        assert set(said["pids"]) >= {"run", "web", "exchange-1", "schedules", "cron", "postgres", "valkey", "sandbox"}
+        for name, peer in said["peers"].items():
+            ledger = requests.get(f"{peer['base_url']}/_sandbox/ledger", timeout=10).json()
+            assert "items" in ledger, name
+        pids = list(said["pids"].values())
+    assert [pid for pid in pids if psutil.pid_exists(pid)] == []
+    left = [one for one in psutil.process_iter() if _mentions(one, said["var"])]
+    assert left == []
+
+
+def _mentions(process: psutil.Process, folder: str) -> bool:
+    try:
+        return folder in " ".join(process.cmdline())
+    except psutil.Error:
+        return False
