@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -220,13 +220,18 @@ def wait_for(condition: Callable[[], Any], *, within_s: float = 20, every_s: flo
 
 
 @contextmanager
-def running(commands: Mapping[str, list[str]] | None = None, **settings: str) -> Iterator[Stack]:
-    """Run a whole product with the sandbox; settings are environment variables, `commands` replace those of processes by name."""
+def running(
+    commands: Mapping[str, list[str]] | None = None, *, is_durable: bool = False, **settings: str
+) -> Iterator[Stack]:
+    """Run a whole product with the sandbox; settings are environment variables, `commands` replace those of processes by name.
+
+    With `is_durable` PostgreSQL waits for the disk, as in production.
+    """
     folder = Path(tempfile.mkdtemp(prefix="mostik-stack-"))
     folder.chmod(0o755)
     stack: Stack | None = None
     try:
-        stack = _start(folder, settings, commands or {})
+        stack = _start(folder, settings, commands or {}, () if is_durable else FAST)
         yield stack
     finally:
         if stack is not None:
@@ -235,13 +240,13 @@ def running(commands: Mapping[str, list[str]] | None = None, **settings: str) ->
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(folder: Path, settings: Mapping[str, str], commands: Mapping[str, list[str]]) -> Stack:
+def _start(folder: Path, settings: Mapping[str, str], commands: Mapping[str, list[str]], speed: Sequence[str]) -> Stack:
     postgres, valkey = engines.prepare_postgres(folder, "nobody"), engines.prepare_valkey(folder)
     data = engines.postgres_data(folder, "nobody")
     parts = {
         "postgres": Process(
             "postgres",
-            [*engines.postgres_command(folder, "nobody"), *FAST],
+            [*engines.postgres_command(folder, "nobody"), *speed],
             as_nobody=True,
             before=lambda: engines.clear_leftovers(data),
         ),
@@ -261,7 +266,8 @@ def _start(folder: Path, settings: Mapping[str, str], commands: Mapping[str, lis
         stack.config = Config.from_env(environ)
         migrate_schema(stack.config)
         stack.app = create_app(stack.config, pool_size=20)
-        everything = {**os.environ, **environ}
+        # the caller's own settings are not the stack's
+        everything = {name: value for name, value in os.environ.items() if not name.startswith("MOSTIK_")} | environ
         python = sys.executable
         web = [python, "-m", "gunicorn", "-c", "python:widget_backend.web_server", "wsgi:app"]
         parts["web"] = Process("web", web, everything)

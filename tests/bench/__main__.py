@@ -47,7 +47,7 @@ class Figure:
 
 def hooks() -> list[Figure]:
     """Accepting hooks against the bare handler: same gunicorn settings, same bodies, same load, taken in turns."""
-    with running() as stack:
+    with running(is_durable=True) as stack:
         tenant = _vk_only(stack)
         for name in ("exchange-1", "exchange-2", "cron", "schedules"):
             stack.kill(name)  # only the accepting is measured
@@ -63,7 +63,7 @@ def hooks() -> list[Figure]:
 
 def latency() -> list[Figure]:
     """From the customer's message to its arrival in the CRM: 50 messages/s over so many portals that no limit binds."""
-    with running() as stack:
+    with running(is_durable=True) as stack:
         tenants = fleet.make(stack, 60)
         for tenant, user in fleet.spread(tenants, 120):
             fleet.say(stack, tenant, user, "hello")
@@ -96,7 +96,7 @@ def latency() -> list[Figure]:
 
 def throughput() -> list[Figure]:
     """The whole road, many accounts, against one RQ job per message on two ordinary RQ workers."""
-    with running() as stack:
+    with running(is_durable=True) as stack:
         tenants = fleet.make(stack, 20)
         fleet_size = _warm(stack, tenants)
         _slow_down(stack)
@@ -112,7 +112,7 @@ def throughput() -> list[Figure]:
 
 def limit() -> list[Figure]:
     """One portal with its leaky bucket and a backlog: how much of the limit is used, and whether it is ever exceeded."""
-    with running() as stack:
+    with running(is_durable=True) as stack:
         tenant = fleet.make(stack, 1, plan="standard")[0]
         users = [f"user{number}" for number in range(120)]
         for user in users:
@@ -140,7 +140,7 @@ def limit() -> list[Figure]:
 
 def memory() -> list[Figure]:
     """Memory of a worker after many messages, against what it had after the first tenth."""
-    with running() as stack:
+    with running(is_durable=True) as stack:
         tenants = fleet.make(stack, 12)
         count = _warm(stack, tenants)
         _carry(stack, tenants, MEMORY_MESSAGES // 5, count)
@@ -166,7 +166,7 @@ def _start_bare(stack: Stack) -> int:
     port = free_port()
     with psycopg.connect(plain_url(stack.config.database_owner_url)) as connection:
         connection.execute("create table bench_bare (id bigint generated always as identity, digest text, body bytea)")
-    environ = {**os.environ, "BENCH_DATABASE_URL": stack.config.database_url}
+    environ = {**os.environ, "BENCH_DATABASE_URL": plain_url(stack.config.database_url)}
     command = [sys.executable, "-m", "gunicorn", "tests.bench.bare:app", "-b", f"127.0.0.1:{port}", "-k", "gthread"]
     command += ["-w", str(stack.config.web_workers), "--threads", str(stack.config.web_threads), "--keep-alive", "15"]
     stack.processes["bare"] = Process("bare", [*command, "--log-level", "warning"], environ)

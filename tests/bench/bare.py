@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import threading
 
+import psycopg
 from flask import Flask, Response, request
-from sqlalchemy import create_engine, text
 
 KEY = b"bench"  # also in __main__.py, which must not import this module: it wants its own environment
-_INSERT = text("insert into bench_bare (digest, body) values (:digest, :body)")
+_INSERT = "insert into bench_bare (digest, body) values (%s, %s)"
 
-engine = create_engine(os.environ["BENCH_DATABASE_URL"], pool_size=10, max_overflow=0)
+_local = threading.local()
 app = Flask(__name__)
 
 
@@ -22,6 +23,7 @@ def bare() -> Response:
     body = request.get_data(cache=False)
     if not hmac.compare_digest(hmac.new(KEY, body, hashlib.sha256).hexdigest(), request.headers.get("X-Signature", "")):
         return Response("forbidden", 403)
-    with engine.begin() as connection:
-        connection.execute(_INSERT, {"digest": hashlib.sha256(body).hexdigest(), "body": body})
+    if not hasattr(_local, "connection"):
+        _local.connection = psycopg.connect(os.environ["BENCH_DATABASE_URL"], autocommit=True)
+    _local.connection.execute(_INSERT, (hashlib.sha256(body).hexdigest(), body), prepare=True)
     return Response("ok", content_type="text/plain")

@@ -174,8 +174,8 @@ class Owner:
     adapter: str
     remote_id: str
     settings: Mapping[str, object]
-    secrets: Mapping[str, str]
-    previous: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(repr=False)
+    previous: Mapping[str, str] = field(default_factory=dict, repr=False)
     is_app: bool = False
 
 
@@ -242,7 +242,7 @@ class End:
     title: str
     remote_id: str
     settings: Mapping[str, object]
-    secrets: Mapping[str, str]
+    secrets: Mapping[str, str] = field(repr=False)
     hook_url: str
     server: Callable[[str], str]
     tokens: Tokens | None = None
@@ -366,11 +366,12 @@ class Raw:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pulled:
-    """Result of one `pull`. `more`: call again at once."""
+    """Result of one `pull`. `more`: call again at once. `next_in`: when to pull again, where the manifest's `pull_every` does not fit this end."""
 
     raws: tuple[Raw, ...]
     cursor: Mapping[str, object]
     more: bool = False
+    next_in: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -389,7 +390,7 @@ class Connected:
     remote_id: str
     title: str
     settings: Mapping[str, object] = field(default_factory=dict)
-    secrets: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     warnings: tuple[str, ...] = ()
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import func, text
-from sqlalchemy.dialects.postgresql import insert
+import psycopg
+from sqlalchemy import text
 
 from widget_backend import crypto, ids
 from widget_backend.bridge import runtime
@@ -17,7 +20,12 @@ from widget_backend.bridge.ends import Hook, Kept, Raw
 from widget_backend.bridge.models import Inbox
 from widget_backend.bridge.tenancy import transaction
 
-_INSERT = insert(Inbox).on_conflict_do_nothing(index_elements=["owner_id", "dedupe", "month"]).returning(Inbox.id)
+_INSERT = """
+    insert into inbox (owner_id, account_id, is_app, month, dedupe, trace_id, meta, body, received_at, state, tries)
+    values (%s, %s, %s, %s, %s, %s, %s, %s, %s, 0, 0)
+    on conflict (owner_id, dedupe, month) do nothing
+"""
+_local = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +41,44 @@ def keep(door: Door, hook: Hook, kept: Kept, trace_id: str) -> bool:
     """Store a genuine hook; False when the same event is already there. On return it is committed."""
     body = hook.body if kept.body is None else kept.body
     meta = {"name": hook.name, "content_type": hook.content_type, **({"query": hook.query} if hook.query else {})}
-    with runtime.get().engine.begin() as connection:
-        row = _row(door, body, meta, kept.event_id, hook.received_at, trace_id)
-        return connection.execute(_INSERT, row).first() is not None
+    row = _row(door, body, meta, kept.event_id, hook.received_at, trace_id)
+    try:
+        return _insert(_connection(), row)
+    except psycopg.OperationalError:
+        # the database was restarted since this thread last spoke with it; a repeat is harmless, the key is unique
+        return _insert(_connection(fresh=True), row)
+
+
+def _insert(connection: psycopg.Connection[tuple[object, ...]], row: tuple[object, ...]) -> bool:
+    return connection.execute(_INSERT, row, prepare=True).rowcount == 1
+
+
+def _connection(*, fresh: bool = False) -> psycopg.Connection[tuple[object, ...]]:
+    """Return this thread's own connection: one INSERT is its whole transaction, and one round trip."""
+    known: tuple[int, psycopg.Connection[tuple[object, ...]]] | None = getattr(_local, "connection", None)
+    if known is not None and not fresh and known[0] == os.getpid() and not known[1].closed:
+        return known[1]
+    if known is not None and known[0] == os.getpid():
+        known[1].close()
+    url = runtime.get().engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    connection = psycopg.connect(url, autocommit=True, connect_timeout=5)
+    _local.connection = (os.getpid(), connection)
+    return connection
 
 
 def keep_pulled(door: Door, raws: Sequence[Raw], at: datetime) -> int:
     """Store what a pull brought; count what was new. On return it is committed."""
     if not raws:
         return 0
-    kept = 0
-    with runtime.get().engine.begin() as connection:
-        for raw in raws:
-            row = _row(door, raw.body, {"name": raw.name, "content_type": ""}, raw.event_id, at, ids.new_id().hex)
-            kept += connection.execute(_INSERT, row).first() is not None
-    return kept
+    connection = _connection()
+    with connection.transaction():
+        return sum(
+            _insert(
+                connection,
+                _row(door, raw.body, {"name": raw.name, "content_type": ""}, raw.event_id, at, ids.new_id().hex),
+            )
+            for raw in raws
+        )
 
 
 def oldest_waiting_s() -> float:
@@ -73,24 +104,12 @@ def body_of(row: Inbox) -> bytes:
     return crypto.open_sealed(row.body, f"inbox:{row.owner_id}")
 
 
-def count_waiting() -> int:
-    """Count hooks that nobody has read yet."""
-    with transaction(None) as session:
-        return int(session.scalar(func.count(Inbox.id).filter(Inbox.state == 0).select()) or 0)
-
-
 def _row(
     door: Door, body: bytes, meta: dict[str, str], event_id: str, received_at: datetime, trace_id: str
-) -> dict[str, object]:
+) -> tuple[object, ...]:
     dedupe = f"e:{event_id}" if event_id else f"d:{hashlib.sha256(body).hexdigest()}"
-    return {
-        "owner_id": door.owner_id,
-        "account_id": door.account_id,
-        "is_app": door.is_app,
-        "month": first_of_month(received_at),
-        "dedupe": dedupe,
-        "trace_id": trace_id,
-        "meta": meta,
-        "body": crypto.seal(body, f"inbox:{door.owner_id}"),
-        "received_at": received_at,
-    }
+    sealed = crypto.seal(body, f"inbox:{door.owner_id}")
+    month = first_of_month(received_at)
+    meta_json = json.dumps(meta)
+    owner, account = door.owner_id, door.account_id
+    return owner, account, door.is_app, month, dedupe, trace_id, meta_json, sealed, received_at

@@ -58,6 +58,10 @@ _NEXT = text("""
         select min(not_before) as not_before from lanes
         where end_id = g.end_id and settled_seq < last_seq and lease_until <= now()
     ) l where g.is_open and l.not_before is not null
+    union all
+    select extract(epoch from min(greatest(pull_at, pull_lease_until)) - now()) from gates
+    where is_open and pull_at is not null
+    order by 1 limit 1
 """)
 
 FINE_S = 3.0
@@ -159,7 +163,7 @@ def _locked(session: Session, *which: ColumnElement[bool]) -> Sequence[UUID]:
 
 
 def seconds_to_next() -> float | None:
-    """Return in how many seconds the next lane is due, at the earliest now; None when nothing waits."""
+    """Return in how many seconds the next lane or pull is due, at the earliest now; None when nothing waits."""
     with transaction(None) as session:
         value = session.scalar(_NEXT)
     return None if value is None else max(0.0, float(value))

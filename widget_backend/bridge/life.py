@@ -199,7 +199,9 @@ def mark_lost(account_id: UUID | str, end_id: UUID | str, error: EndError) -> bo
     return True
 
 
-def set_state(account_id: UUID | str, end_id: UUID | str, state: str, reason: str = "", detail: str = "") -> None:
+def set_state(
+    account_id: UUID | str, end_id: UUID | str, state: str, reason: str = "", detail: str = "", *, actor: str = "server"
+) -> None:
     """Set the state of an end and open or close its gate with it."""
     id = UUID(str(end_id))
     with transaction(account_id) as session:
@@ -210,7 +212,7 @@ def set_state(account_id: UUID | str, end_id: UUID | str, state: str, reason: st
         session.add(
             AuditEntry(
                 account_id=UUID(str(account_id)),
-                actor="server",
+                actor=actor or "server",
                 action=f"end.{state}",
                 subject=str(id),
                 details={"reason": reason},
@@ -223,7 +225,7 @@ def disconnect(account_id: UUID | str, end_id: UUID | str, *, actor: str = "") -
     end = snapshot(account_id, end_id)
     with suppress(AccessLost, Misconfigured):  # then the outside no longer lets us in: nothing is left to take back
         registry.adapter(end).disconnect()
-    set_state(account_id, end_id, "off", "disconnected")
+    set_state(account_id, end_id, "off", "disconnected", actor=actor)
 
 
 def erase(account_id: UUID | str, end_id: UUID | str, *, actor: str = "") -> None:

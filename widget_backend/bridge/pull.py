@@ -28,7 +28,7 @@ ACTIVE_FOR = timedelta(hours=24)
 OVERLAP = timedelta(minutes=5)
 CONVERSATIONS = 200
 ROUNDS = 50
-LEASE_S = 300
+LEASE_S = 60
 
 _TAKE = text("""
     with due as (
@@ -63,12 +63,10 @@ def take(limit: int) -> list[Task]:
 
 def run(task: Task) -> int:
     """Pull an end until it has nothing more (or a bound); count what was new; set when it is next."""
-    facts = None
-    new = 0
+    new, next_in = 0, None
     try:
         end = life.snapshot(task.account_id, task.end_id)
-        facts = registry.manifest(end.adapter).capabilities
-        new = _pull(task, end)
+        new, next_in = _pull(task, end)
     except EndError as error:
         log.warning("pull_trouble", end=str(task.end_id), reason=error.reason)
         if not life.mark_lost(task.account_id, task.end_id, error):
@@ -81,31 +79,34 @@ def run(task: Task) -> int:
         return 0
     if new:
         wake.poke()
-    _finish(task, facts.pull_every if facts else None, is_done=True)
+    _finish(task, next_in, is_done=True)
     return new
 
 
-def _pull(task: Task, end: End) -> int:
+def _pull(task: Task, end: End) -> tuple[int, timedelta | None]:
     facts = registry.manifest(end.adapter).capabilities
     since = (task.pulled_at or clock.now() - timedelta(minutes=30)) - OVERLAP
-    cursor, new = dict(task.cursor), 0
+    cursor, new, next_in = dict(task.cursor), 0, facts.pull_every
     with transaction(task.account_id) as session:
         conversations = _active(session, end) if facts.once else ()
     for _round in range(ROUNDS):
         request = PullRequest(since=since, cursor=cursor, conversations=conversations)
         pulled: Pulled = registry.adapter(end).pull(request)
         new += keep.keep_pulled(keep.Door(task.end_id, task.account_id), pulled.raws, clock.now())
-        cursor = dict(pulled.cursor)
+        cursor, next_in = dict(pulled.cursor), pulled.next_in or next_in
         # the cursor is moved after what it stands for is kept: a crash between pulls the same once more
         with transaction(None) as session:
+            lease = func.now() + timedelta(seconds=LEASE_S)
             session.execute(
-                update(Gate).where(Gate.end_id == task.end_id, Gate.pull_lease == task.token).values(cursor=cursor)
+                update(Gate)
+                .where(Gate.end_id == task.end_id, Gate.pull_lease == task.token)
+                .values(cursor=cursor, pull_lease_until=lease)
             )
         if pulled.raws:
             wake.poke()
         if not pulled.more:
             break
-    return new
+    return new, next_in
 
 
 def _active(session: Session, end: End) -> tuple[Conversation, ...]:

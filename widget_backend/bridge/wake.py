@@ -18,7 +18,7 @@ QUEUE = "exchange"
 GENERATION = "mostik:wake:generation"
 JOB = "jobs.exchange.run"
 JOB_TIMEOUT_S = 180
-COALESCE_S = 0.004
+COALESCE_S = 0.01
 
 log = structlog.get_logger()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -30,6 +31,11 @@ from widget_backend.reading import Reader
 
 
 @dataclass(frozen=True, slots=True)
+
+WEBHOOK_PULL = timedelta(minutes=10)
+"""How often an end with a webhook is looked at: Telegram keeps and repeats what we missed by itself (telegram.md A2)."""
+
+
 class _Chat:
     """Where a message goes: a chat, and whose it is when it is a business account's."""
 
@@ -72,7 +78,7 @@ class TelegramBot:
         Source: telegram.md A2, `getUpdates`, `update_id`.
         """
         if self._end.settings.get("transport") != POLLING:
-            return Pulled(raws=(), cursor=request.cursor)
+            return Pulled(raws=(), cursor=request.cursor, next_in=WEBHOOK_PULL)
         with preparing(), understood():
             offset = Reader(dict(request.cursor))["offset"].integer_or(0)
             updates = self._client.get_updates(offset, UPDATES)
