@@ -70,15 +70,18 @@ def keep_pulled(door: Door, raws: Sequence[Raw], at: datetime) -> int:
     """Store what a pull brought; count what was new. On return it is committed."""
     if not raws:
         return 0
-    connection = _connection()
+    rows = [
+        _row(door, raw.body, {"name": raw.name, "content_type": ""}, raw.event_id, at, ids.new_id().hex) for raw in raws
+    ]
+    try:
+        return _insert_all(_connection(), rows)
+    except psycopg.OperationalError:
+        return _insert_all(_connection(fresh=True), rows)
+
+
+def _insert_all(connection: psycopg.Connection[tuple[object, ...]], rows: Sequence[tuple[object, ...]]) -> int:
     with connection.transaction():
-        return sum(
-            _insert(
-                connection,
-                _row(door, raw.body, {"name": raw.name, "content_type": ""}, raw.event_id, at, ids.new_id().hex),
-            )
-            for raw in raws
-        )
+        return sum(_insert(connection, row) for row in rows)
 
 
 def oldest_waiting_s() -> float:
