@@ -87,6 +87,10 @@ class Bitrix24Peer(Peer):
         if everything:
             await self.cloud.back_to_seed()
 
+    async def account_of(self, request: web.Request) -> str:
+        """Tell whose portal a request came to; the OAuth server is nobody's."""
+        return "" if self._is_oauth(request) else self.cloud.member_by_port.get(local_port(request), "")
+
     def faults_changed(self, changed: Mapping[str, Any]) -> None:
         """Expire every access token when told so."""
         if changed.get("expire_tokens"):
