@@ -294,7 +294,7 @@ async function talk() {
       make("div", { className: "messages" }), composer(id));
   }
   const crm = Object.entries(one.crm).map(([kind, number]) => `${{ LEAD: "Лид", DEAL: "Сделка", CONTACT: "Контакт" }[kind] || kind} №${number}`).join(", ");
-  $("#head").replaceChildren(make("b", { textContent: one.name }), make("small", { textContent: [one.connector, one.external_id, crm].filter(Boolean).join(" · ") }));
+  $("#head").replaceChildren(make("b", { textContent: one.name }), make("small", { title: one.external_id, textContent: [one.connector, crm].filter(Boolean).join(" · ") }));
   $("#finish").disabled = one.is_closed;
   $("#finish").onclick = () => act("finish", { chat: id, user: me() });
   const messages = $(".messages");
@@ -333,7 +333,7 @@ function show() {
   const [name, ...rest] = (location.hash.slice(1) || "chats").split("/");
   const main = $("#main");
   main.className = "";
-  for (const link of document.querySelectorAll("#menu a")) link.classList.toggle("now", link.hash.slice(1) === location.hash.slice(1).split("/")[0] || link.hash === location.hash);
+  for (const link of document.querySelectorAll("#menu a")) link.classList.toggle("now", link.hash === `#${name}` || link.hash === location.hash);
   (sections[name] || chats)(main, ...rest);
 }
 
