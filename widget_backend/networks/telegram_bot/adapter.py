@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 
 from widget_backend.bridge import ends
 from widget_backend.bridge.ends import (
@@ -30,12 +30,11 @@ from widget_backend.networks.telegram_bot.media import CAPTIONLESS, METHODS, Upl
 from widget_backend.reading import Reader
 
 
-@dataclass(frozen=True, slots=True)
-
 WEBHOOK_PULL = timedelta(minutes=10)
 """How often an end with a webhook is looked at: Telegram keeps and repeats what we missed by itself (telegram.md A2)."""
 
 
+@dataclass(frozen=True, slots=True)
 class _Chat:
     """Where a message goes: a chat, and whose it is when it is a business account's."""
 
