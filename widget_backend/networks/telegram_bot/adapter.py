@@ -29,7 +29,6 @@ from widget_backend.networks.telegram_bot.login import POLLING, Registration
 from widget_backend.networks.telegram_bot.media import CAPTIONLESS, METHODS, Upload, opened
 from widget_backend.reading import Reader
 
-
 WEBHOOK_PULL = timedelta(minutes=10)
 """How often an end with a webhook is looked at: Telegram keeps and repeats what we missed by itself (telegram.md A2)."""
 
