@@ -79,6 +79,9 @@ class Settlement:
         """Note that an end took a part; when it was the last one, the delivery is settled. Safe to repeat."""
         if part.status != "accepted":
             part.status, part.remote_ids = "accepted", list(remote_ids) or part.remote_ids
+            if part.attempt_id is not None:
+                # an echo is faster than the answer; if the caller is dead, nobody else would close his attempt
+                self.close_attempt(part.attempt_id, outcome="accepted")
             part.attempt_id = None
             self.named |= {(scope, remote_id): (delivery.message_id, part.id) for remote_id in remote_ids}
             self._keys += [
