@@ -133,8 +133,7 @@ def json_answer(body: Any, status: int = 200) -> web.Response:
 
 def local_port(request: web.Request) -> int:
     """Return the port the request came to: a peer with several ports (one per portal) finds the portal by it."""
-    assert request.transport is not None
-    return int(request.transport.get_extra_info("sockname")[1])
+    return int(request["local_port"])
 
 
 class Peer:
@@ -233,7 +232,11 @@ class Peer:
 
     @web.middleware
     async def _with_faults(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.transport is None:
+            return web.Response()  # the caller has gone before anybody looked
         request["arrived_s"] = time.monotonic()
+        # noted now: a caller who does not wait for a slow answer is served all the same, as by the real service
+        request["local_port"] = request.transport.get_extra_info("sockname")[1]
         if request.path.startswith(PLAIN_PREFIXES):
             return await handler(request)
         faults = self.faults
