@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import Counter
@@ -22,10 +23,10 @@ log = structlog.get_logger()
 
 POLL_S = 0.02
 LEAST_POLL_S = 0.004
+IDLE_POLL_S = 0.25
 ERRAND_POLL_S = 0.1
 PULL_POLL_S = 0.5
 PULLS = 4
-IDLE_POLL_S = 0.2
 HOST_ENDS = 3
 HOST_REST_S = 5.0
 
@@ -83,9 +84,19 @@ def pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="exchange")
 
 
-SLOW = ("errand", "pull")
-_slow: dict[Future[object], tuple[str, UUID]] = {}
-"""Fetches and pulls of this process that are under way. They wait for slow hosts, so that a slice never waits for them."""
+_slow: dict[Future[object], tuple[str, UUID, UUID]] = {}
+"""Fetches and pulls of this process that are under way: (kind, end, lease). They wait for slow hosts, so that a slice never waits for them."""
+
+
+def leave() -> None:
+    """Give back what is slow and end this process without waiting for it: another worker begins it anew."""
+    tokens = [token for _kind, _end, token in list(_slow.values())]
+    try:
+        errands.give_back(tokens)
+        pull.give_back(tokens)
+    except DBAPIError as error:
+        log.warning("give_back_failed", error=type(error).__name__)
+    os._exit(0)  # the interpreter's own way out joins the threads, which may be minutes away
 
 
 class Slice:
@@ -97,6 +108,7 @@ class Slice:
         self.until = time.monotonic() + config.slice_s
         self.pool = pool(self.threads)
         self.errands_at = self.pulls_at = 0.0
+        self.has_worked = False
         self.futures: dict[Future[object], tuple[str, UUID, str]] = {}
         self.calls: Counter[UUID] = Counter()
         self.kinds: Counter[str] = Counter()
@@ -114,53 +126,65 @@ class Slice:
             while self._may_go_on():
                 self.done.clear()
                 started = self._start_work()
+                self.has_worked |= started > 0
                 self._collect()
                 if started or self.futures or _slow:
                     # what finished may have made new work; a short breath gathers what finishes together
                     self.done.wait(POLL_S)
                     time.sleep(LEAST_POLL_S)
                     continue
-                if self._start_pulls() + self._start_errands(PULLS):
+                if self._start_pulls() + self._start_errands():
                     continue
-                soon = lanes.seconds_to_next()
-                if soon is None or soon > 2.0:
-                    break
-                time.sleep(min(max(soon, 0.005), IDLE_POLL_S))
+                break
         finally:
             wait(list(self.futures))  # not for what is slow: that may take minutes, and nobody else should wait for it
             self._collect()
             self.until = 0.0
-        if not stopping.is_set() and self._has_more():
-            wake.poke()
+        if not stopping.is_set():
+            self._wake_in_time()
 
     def _may_go_on(self) -> bool:
         return time.monotonic() < self.until and not stopping.is_set()
 
-    def _has_more(self) -> bool:
+    def _wake_in_time(self) -> None:
+        """Set a wake-up for what is due next, so that this process can wait for wake-ups instead of looking again and again."""
+        if inbox.due(1):
+            wake.poke()
         soon = lanes.seconds_to_next()
-        return bool(inbox.due(1)) or (soon is not None and soon < 1)
+        if soon is not None and soon < runtime.get().config.sweep_s:
+            # what is due and yet was not taken is somebody else's just now: no hurry to look again
+            wake.poke_in(max(soon, POLL_S if self.has_worked else IDLE_POLL_S))
 
     # ------------------------------------------------------------------------------------------------------ handing out
 
+    @property
+    def _free(self) -> int:
+        return self.threads - len(self.futures) - len(_slow)
+
+    def _slow_room(self, kind: str) -> int:
+        """Return how many more fetches, or pulls, may be under way: each kind has a quarter of the threads."""
+        under_way = sum(1 for known, _end, _token in list(_slow.values()) if known == kind)
+        return min(self._free, max(1, self.threads // 4) - under_way)
+
     def _start_work(self) -> int:
-        free = self.threads - len(self.futures)
-        if free <= 0:
+        if self._free <= 0:
             return 0
-        started = self._start_inboxes(max(1, free // 2))
-        started += self._start_lanes(self.threads - len(self.futures))
+        started = self._start_inboxes(max(1, self._free // 2))
+        started += self._start_lanes(self._free)
         now = time.monotonic()
         if now > self.errands_at:
             self.errands_at = now + ERRAND_POLL_S
-            started += self._start_errands(min(4, self.threads - len(self.futures)))
-        if now > self.pulls_at and self.threads > len(self.futures):
+            started += self._start_errands()
+        if now > self.pulls_at and self._free > 0:
             self.pulls_at = now + PULL_POLL_S
             started += self._start_splits() + self._start_pulls()
         return started
 
     def _start_pulls(self) -> int:
-        tasks = pull.take(min(PULLS, self.threads - len(self.futures)))
+        room = self._slow_room("pull")
+        tasks = pull.take(min(PULLS, room)) if room > 0 else []
         for task in tasks:
-            self._submit("pull", task.end_id, "", partial(pull.run, task))
+            self._submit("pull", task.end_id, "", partial(pull.run, task), task.token)
         return len(tasks)
 
     def _start_splits(self) -> int:
@@ -196,14 +220,15 @@ class Slice:
             started += 1
         return started
 
-    def _start_errands(self, room: int) -> int:
+    def _start_errands(self) -> int:
+        room = self._slow_room("errand")
         if room <= 0:
             return 0
-        by_end = Counter(end for kind, end in list(_slow.values()) if kind == "errand")
+        by_end = Counter(end for kind, end, _token in list(_slow.values()) if kind == "errand")
         full = [end for end, count in by_end.items() if count >= max(1, self.threads // 8)]
         tasks = errands.take(room, full)
         for task in tasks:
-            self._submit("errand", task.end_id, "", partial(errands.run, task))
+            self._submit("errand", task.end_id, "", partial(errands.run, task), task.token)
         return len(tasks)
 
     def _full_ends(self) -> list[UUID]:
@@ -220,10 +245,12 @@ class Slice:
         }
         return full | hosts.resting(self.kinds)
 
-    def _submit(self, kind: str, end_id: UUID, adapter: str, work: Callable[[], object]) -> None:
+    def _submit(
+        self, kind: str, end_id: UUID, adapter: str, work: Callable[[], object], token: UUID | None = None
+    ) -> None:
         future = self.pool.submit(work)
-        if kind in SLOW:
-            _slow[future] = (kind, end_id)
+        if token is not None:
+            _slow[future] = (kind, end_id, token)
             future.add_done_callback(self._slow_is_done)
             return
         self.futures[future] = (kind, end_id, adapter)
@@ -259,7 +286,7 @@ class Slice:
     # --------------------------------------------------------------------------------------------------------- the loop
 
     def _slow_is_done(self, future: Future[object]) -> None:
-        kind, end_id = _slow.pop(future)
+        kind, end_id, _token = _slow.pop(future)
         self._tell_failure(future, kind, end_id)
         self.done.set()
         if not self.until:

@@ -84,3 +84,4 @@ def work(kind: str, **options: Any) -> None:
 
 if __name__ == "__main__":
     main(sys.argv[1])
+    exchange.leave()

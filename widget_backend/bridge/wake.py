@@ -7,6 +7,7 @@ after its commit.
 from __future__ import annotations
 
 import threading
+import time
 
 import rq
 import structlog
@@ -24,22 +25,29 @@ log = structlog.get_logger()
 
 
 class _Waker(threading.Thread):
-    """One thread per process, so that a hook never waits for Valkey and a burst of hooks makes one wake-up."""
+    """One thread per process, so that a hook never waits for Valkey, a burst of hooks makes one wake-up, and one can be set for later."""
 
     def __init__(self) -> None:
         super().__init__(name="waker", daemon=True)
-        self.wanted = threading.Event()
+        self.changed = threading.Event()
+        self.wanted = False
+        self.due: float | None = None
 
     def run(self) -> None:
         """Wake for ever; a failure is logged, and the sweep finds the work."""
         while True:
-            self.wanted.wait()
-            self.wanted.clear()
+            due = self.due
+            self.changed.wait(None if due is None else max(0.0, due - time.monotonic()))
+            self.changed.clear()
+            is_due = self.due is not None and self.due <= time.monotonic()
+            if not self.wanted and not is_due:
+                continue  # only the time was set
+            self.wanted, self.due = False, None if is_due else self.due
             try:
                 wake()
             except RedisError as error:
                 log.warning("wake_failed", error=type(error).__name__)
-            threading.Event().wait(COALESCE_S)
+            time.sleep(COALESCE_S)
 
 
 _waker: _Waker | None = None
@@ -47,7 +55,22 @@ _lock = threading.Lock()
 
 
 def poke() -> None:
-    """Ask for a wake-up soon, without waiting. Safe after a fork: each process starts its own thread on first use."""
+    """Ask for a wake-up soon, without waiting."""
+    waker = _running()
+    waker.wanted = True
+    waker.changed.set()
+
+
+def poke_in(seconds: float) -> None:
+    """Ask for a wake-up after a while, or sooner if one is set for sooner."""
+    waker, due = _running(), time.monotonic() + seconds
+    if waker.due is None or due < waker.due:
+        waker.due = due
+        waker.changed.set()
+
+
+def _running() -> _Waker:
+    """Return this process's waker; after a fork the child starts its own on first use."""
     global _waker
     waker = _waker
     if waker is None or not waker.is_alive():
@@ -56,7 +79,7 @@ def poke() -> None:
                 _waker = _Waker()
                 _waker.start()
             waker = _waker
-    waker.wanted.set()
+    return waker
 
 
 def wake() -> bool:
