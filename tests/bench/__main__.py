@@ -251,12 +251,12 @@ def _carry_ordinary(stack: Stack, tenants: list[Tenant], count: int, before: int
 
     environ = stack.processes["web"].environ
     for name in ("ordinary-1", "ordinary-2"):
-        command = [sys.executable, "-m", "rq.cli", "worker", "ordinary", "--url", stack.config.redis_url, "--quiet"]
+        command = [sys.executable, "-m", "tests.bench.ordinary"]
         stack.processes[name] = Process(name, command, environ)
         stack.start(name)
     for tenant, user in fleet.spread(tenants, count):
         fleet.say(stack, tenant, user, "y")
-    time.sleep(3)
+    time.sleep(5)
     queue = rq.Queue("ordinary", connection=Redis.from_url(stack.config.redis_url))
     begun = time.monotonic()
     for number in range(count):

@@ -1,22 +1,25 @@
-"""What the exchange is measured against: one RQ job per message on ordinary, forking RQ workers, doing the same steps one after another."""
+"""What the exchange is measured against: one RQ job per message on ordinary, forking RQ workers, doing the same steps one after another.
+
+`python -m tests.bench.ordinary` is such a worker. The application is made before it forks, as one does.
+"""
 
 from __future__ import annotations
 
 from uuid import UUID
 
+import rq
 from flask import Flask
 
 from widget_backend import create_app
 from widget_backend.bridge import deliver, inbox, lanes, runtime
 
+QUEUE = "ordinary"
 _app: Flask | None = None
 
 
 def carry(end_id: str, account_id: str) -> None:
     """Carry one message over the whole road: read one hook of this end's inbox, deliver whatever became due."""
-    global _app
-    if _app is None:
-        _app = create_app(pool_size=2)
+    assert _app is not None
     with _app.app_context():
         runtime.get().engine.dispose(close=False)  # a forked child must not speak on its parent's connections
         lease = inbox.take(UUID(end_id), UUID(account_id))
@@ -25,3 +28,17 @@ def carry(end_id: str, account_id: str) -> None:
             inbox.release(lease)
         for batch in lanes.take(1):
             deliver.deliver(batch, may_go_on=lambda: True)
+
+
+def main() -> None:
+    """Work until killed."""
+    global _app
+    import tests.bench.ordinary as module  # jobs find this module under its own name, not as __main__
+
+    module._app = _app = create_app(pool_size=2)
+    with _app.app_context():
+        rq.Worker([QUEUE], connection=runtime.get().redis).work(logging_level="WARNING")
+
+
+if __name__ == "__main__":
+    main()
