@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -12,6 +13,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
 from tests.browser.conftest import Window, running_demo
+from tests.sandbox import samples
 from widget_backend.texts import text
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -73,6 +75,40 @@ def test_new_customer_of_the_bot_gets_an_answer(demo: Json, window: Open) -> Non
     portal.find(".message", says="Привет из Telegram")
     portal.find("#composer textarea").send_keys("И вам привет", Keys.ENTER)
     phone.find(".bubble:not(.mine)", says="И вам привет")
+
+
+def test_pictures_and_files_go_both_ways(demo: Json, window: Open, tmp_path: Path) -> None:
+    picture, price = tmp_path / "bridge.png", tmp_path / "price.pdf"
+    picture.write_bytes(samples.png(320, 200))
+    price.write_bytes(samples.pdf())
+    phone, portal = window(), window()
+    phone.open(demo["peers"]["vk"]["page"])
+    phone.find(".chat", says="Анна").click()
+    phone.find(".bubble.mine")
+    # the button would open the system's own dialog, which no script can use
+    phone.driver.execute_script("document.querySelector('#composer input[type=file]').click = () => {}")
+    phone.find("[data-pick=photo]").click()
+    phone.driver.find_element("css selector", "#composer input[type=file]").send_keys(str(picture))
+    phone.find(".bubble.mine img")
+
+    portal.open(demo["peers"]["bitrix24"]["page"])
+    portal.find(".list a", says="Анна").click()
+    portal.find(".message img")
+    portal.driver.find_element("css selector", "#composer input[type=file]").send_keys(str(price))
+    portal.find("#composer textarea").send_keys("Цены", Keys.ENTER)
+    phone.find(".bubble:not(.mine) .file", says="price.pdf")
+    phone.shoot("phone-files")
+    portal.shoot("portal-files")
+
+
+def test_message_tells_its_story(demo: Json, window: Open) -> None:
+    own = window()
+    cabinet(own, demo)
+    own.open(f"{demo['web']}/messages")
+    own.find("tr a", says=QUESTION).click()
+    own.find("main", says="выгружено")
+    own.shoot("cabinet-message")
+    assert own.complaints() == []
 
 
 def test_settings_of_the_connector_open_inside_the_portal(demo: Json, window: Open) -> None:
