@@ -27,6 +27,8 @@ IDLE_POLL_S = 0.25
 ERRAND_POLL_S = 0.1
 PULL_POLL_S = 0.5
 PULLS = 4
+SHARES = {"errand": 0.5, "pull": 0.25}
+"""How much of a process's threads may wait for what is slow."""
 HOST_ENDS = 3
 HOST_REST_S = 5.0
 
@@ -162,9 +164,9 @@ class Slice:
         return self.threads - len(self.futures) - len(_slow)
 
     def _slow_room(self, kind: str) -> int:
-        """Return how many more fetches, or pulls, may be under way: each kind has a quarter of the threads."""
+        """Return how many more fetches, or pulls, may be under way."""
         under_way = sum(1 for known, _end, _token in list(_slow.values()) if known == kind)
-        return min(self._free, max(1, self.threads // 4) - under_way)
+        return min(self._free, max(1, int(self.threads * SHARES[kind])) - under_way)
 
     def _start_work(self) -> int:
         if self._free <= 0:
@@ -225,8 +227,8 @@ class Slice:
         if room <= 0:
             return 0
         by_end = Counter(end for kind, end, _token in list(_slow.values()) if kind == "errand")
-        full = [end for end, count in by_end.items() if count >= max(1, self.threads // 8)]
-        tasks = errands.take(room, full)
+        share = max(1, self.threads // 8)
+        tasks = errands.take(room, [end for end, count in by_end.items() if count >= share], per_end=share)
         for task in tasks:
             self._submit("errand", task.end_id, "", partial(errands.run, task), task.token)
         return len(tasks)

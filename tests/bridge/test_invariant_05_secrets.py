@@ -24,10 +24,10 @@ def test_one_trace_id_follows_a_message_from_its_hook_to_its_report(pair: Pair) 
         for said in ("вопрос", "ответ")
     )
     road = ["hook_kept", "event_recorded", "attempt_made"]
-    wait_for(lambda: [line["event"] for line in _followed(pair.stack, asked)] == road, what="the customer's road")
+    wait_for(lambda: _events(pair.stack, asked) == sorted(road), what="the customer's road")
     wait_for(
-        lambda: [line["event"] for line in _followed(pair.stack, answered)] == [*road, "attempt_made"],
-        what="the operator's road and its report",
+        lambda: _events(pair.stack, answered) == sorted([*road, "attempt_made"]),
+        what="the operator's road, and its report",
     )
     attempts = [line for line in _followed(pair.stack, answered) if line["event"] == "attempt_made"]
     assert [(line["act"], line["outcome"]) for line in attempts] == [("new", "accepted"), ("status", "accepted")]
@@ -83,6 +83,10 @@ def _followed(stack: Stack, trace: str) -> list[Json]:
     for name in OURS:
         lines += [json.loads(line) for line in stack.log(name).read_text().splitlines() if trace in line]
     return sorted(lines, key=lambda line: str(line["at"]))
+
+
+def _events(stack: Stack, trace: str) -> list[str]:
+    return sorted(line["event"] for line in _followed(stack, trace))
 
 
 def _is_event(line: str) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -85,6 +87,7 @@ def test_trouble_of_one_message_does_not_stop_the_others_of_its_end(pair: Pair) 
 @pytest.fixture
 def slow_host() -> Iterator[str]:
     """Give the address of a server that sends a file one byte a second."""
+    over = Event()
 
     class Trickle(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -92,13 +95,10 @@ def slow_host() -> Iterator[str]:
             self.send_header("Content-Type", "image/png")
             self.send_header("Content-Length", "1000")
             self.end_headers()
-            for _ in range(1000):
-                try:
+            with suppress(OSError):
+                while not over.wait(1):
                     self.wfile.write(b"x")
                     self.wfile.flush()
-                except OSError:
-                    return
-                time.sleep(1)
 
         def log_message(self, format: str, *args: Any) -> None:
             """Say nothing."""
@@ -107,6 +107,7 @@ def slow_host() -> Iterator[str]:
     server.daemon_threads = True
     Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}/photo.png"
+    over.set()
     server.shutdown()
     server.server_close()
 
@@ -138,3 +139,24 @@ def _answer_s(pair: Pair, user: int, said: str) -> float:
     pair.operator(user, text=said)
     wait_for(lambda: said in pair.got(user), every_s=0.02, what=said)
     return time.monotonic() - started
+
+
+def test_stopped_worker_waits_for_no_slow_host_and_gives_its_fetches_back(pair: Pair, slow_host: str) -> None:
+    photo = {"type": "photo", "photo": {"id": 1, "owner_id": 1, "sizes": [{"url": slow_host, "width": 1, "height": 1}]}}
+    pair.vk_hook("message_new", pair.message_new(new_user(), "фото", 9400, attachments=[photo]))
+    wait_for(
+        lambda: pair.rows("select 1 from errands where lease is not null and end_id = :id", id=pair.channel_id),
+        what="a fetch",
+    )
+    first = pair.rows("select lease from errands where end_id = :id", id=pair.channel_id)[0].lease
+    names = [name for name in pair.stack.processes if name.startswith("exchange")]
+    started = time.monotonic()
+    for name in names:
+        pair.stack.kill(name, signal.SIGTERM)
+    assert time.monotonic() - started < 10
+    wait_for(
+        lambda: pair.rows(
+            "select lease from errands where lease <> :first and end_id = :id", first=first, id=pair.channel_id
+        ),
+        what="the fetch begun anew",
+    )

@@ -5,6 +5,8 @@ The gates of a company stand in for the time of the backup: behind a closed gate
 
 from __future__ import annotations
 
+import time
+
 from sqlalchemy import create_engine, text
 
 from tests.bridge.pair import Pair, new_user
@@ -87,7 +89,7 @@ def test_a_tried_message_is_looked_up_and_not_shown_twice(pair: Pair) -> None:
     pair.wait_status("question", pair.connection_id, "delivered")
     assert pair.seen(user) == ["hello", "welcome", "question"]
     attempts = pair.rows(
-        "select outcome, reason from attempts a join deliveries d on d.id = a.delivery_id join messages m"
+        "select a.outcome, a.reason from attempts a join deliveries d on d.id = a.delivery_id join messages m"
         " on m.id = d.message_id where m.text = 'question' and d.act = 'new' order by a.id"
     )
     assert [(row.outcome, row.reason) for row in attempts] == [("lost", "restored"), ("accepted", "")]
@@ -122,6 +124,8 @@ def test_an_answer_from_before_the_restore_that_a_pull_brings_does_not_leave_by_
     pair.faults("bitrix24", drop_hooks_rate=0.0)
     _restore(pair)
     pair.wait_status("written before", pair.channel_id, "uncertain")
+    begun = time.time()
+    wait_for(lambda: time.time() > begun + 1, what="a new second: the portal's moments are whole ones")
     pair.operator(user, text="written after")
     pair.wait_got(user, "welcome", "written after")
 

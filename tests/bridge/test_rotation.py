@@ -68,7 +68,9 @@ def _restart_with(stack: Stack, keys: str) -> None:
         environ = stack.processes[name].environ
         assert environ is not None
         environ["MOSTIK_KEYS"] = keys
-        stack.kill(name, signal.SIGTERM)
+        running = stack.processes[name].running
+        assert running is not None
+        running.send_signal(signal.SIGTERM)
     wait_for(lambda: all(stack.processes[name].starts > starts[name] for name in WRITERS), what="the new start")
     wait_for(lambda: _is_ready(stack), within_s=30, what="the web")
     stack.config = replace(stack.config, keys=_ring(keys))

@@ -58,18 +58,24 @@ class Task:
     token: UUID
 
 
-def take(limit: int, full_ends: Collection[UUID] = ()) -> list[Task]:
+def take(limit: int, full_ends: Collection[UUID] = (), *, per_end: int = PER_END) -> list[Task]:
     """Lease due errands, few per end."""
     token = uuid4()
     with transaction(None) as session:
         rows = session.execute(
             _TAKE,
-            {"token": token, "limit": limit, "per_end": PER_END, "lease_s": LEASE_S, "full_ends": list(full_ends)},
+            {"token": token, "limit": limit, "per_end": per_end, "lease_s": LEASE_S, "full_ends": list(full_ends)},
         ).all()
     return [
         Task(row.subject_id, row.kind, row.account_id, row.end_id, row.conversation_id, row.tries, token)
         for row in rows
     ]
+
+
+def give_back(tokens: Collection[UUID]) -> None:
+    """Let others begin anew what was leased here and will not be finished."""
+    with transaction(None) as session:
+        session.execute(update(Errand).where(Errand.lease.in_(list(tokens))).values(lease=None, not_before=func.now()))
 
 
 def run(task: Task) -> None:

@@ -17,14 +17,17 @@ from widget_backend.bridge.models import Gate, Lane
 from widget_backend.bridge.tenancy import transaction
 
 # One probe per end with due lanes, however many lanes wait; a gate that failed lets one lane through to find out (the probe), and counts as
-# not due until that probe must have ended. SKIP LOCKED: two workers never wait for each other here. By ctid: the rows are locked by this
+# not due until that probe must have ended; its row is locked, so that two workers make no two probes. SKIP LOCKED: two workers never wait for each other here. By ctid: the rows are locked by this
 # very statement, and a join by key made PostgreSQL read the whole table.
 _TAKE = text("""
-    with ready as (
+    with probing as (
+        select end_id from gates where failures > 0 and is_open and not_before <= now() for update skip locked
+    ),
+    ready as (
         select g.end_id, g.account_id, g.adapter, g.batch, g.failures,
                case when g.failures > 0 then 1 when g.batch > 1 then g.batch else g.cap end as room
         from gates g
-        where g.is_open and g.not_before <= now()
+        where g.is_open and g.not_before <= now() and (g.failures = 0 or g.end_id in (select end_id from probing))
           and g.end_id <> all(:full_ends) and g.adapter <> all(:full_adapters)
           and exists (
               select 1 from lanes l where l.end_id = g.end_id and l.settled_seq < l.last_seq

@@ -5,6 +5,7 @@ What a pull brings is kept in the inbox like a hook; the once-only keys make wha
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
@@ -59,6 +60,14 @@ def take(limit: int) -> list[Task]:
     with transaction(None) as session:
         rows = session.execute(_TAKE, {"limit": limit, "token": token, "lease_s": LEASE_S}).all()
     return [Task(row.end_id, row.account_id, row.cursor, row.pulled_at, token) for row in rows]
+
+
+def give_back(tokens: Collection[UUID]) -> None:
+    """Let others begin anew what was leased here and will not be finished."""
+    with transaction(None) as session:
+        session.execute(
+            update(Gate).where(Gate.pull_lease.in_(list(tokens))).values(pull_lease=None, pull_lease_until=func.now())
+        )
 
 
 def run(task: Task) -> int:
