@@ -152,7 +152,8 @@ def _decide(session: Session, settlement: Settlement, stop: Stop, head: Head, no
     if lost and not _after_lost_lease(settlement, stop, head, lost[0]):
         return None
     if not any(part.attempts for part in head.parts):
-        refused = gate.refuse(delivery, head.message, head.conversation, head.client, stop.capabilities, now)
+        facts, settings = stop.capabilities, stop.settings
+        refused = gate.refuse(delivery, head.message, head.conversation, head.client, facts, settings, now)
         if refused is not None:
             settlement.move(delivery, *refused)
             return None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from widget_backend.bridge.ends import Act, Capabilities
 from widget_backend.bridge.models import ClientRecord, ConversationRecord, Delivery, Message
 from widget_backend.bridge.statuses import Status
+
+RESTORED_AT = "restored_at"
+"""In an end's settings: when this server was last restored from a backup (bridge/restore.py). Units: ISO 8601, UTC."""
 
 
 def refuse(
@@ -15,6 +19,7 @@ def refuse(
     conversation: ConversationRecord,
     client: ClientRecord,
     facts: Capabilities,
+    settings: Mapping[str, object],
     now: datetime,
 ) -> tuple[Status, str] | None:
     """Say why a delivery to a network may not leave; None when it may."""
@@ -27,12 +32,20 @@ def refuse(
             return Status.FAILED, "client_forbade"
         if time_left(conversation.last_in_at, facts, now) == timedelta(0):
             return Status.FAILED, "window_closed"
+        if delivery.trigger == "auto" and _is_before_restore(message.sent_at, settings):
+            return Status.UNCERTAIN, "restored"
     return None
 
 
 def is_too_late(delivery: Delivery, now: datetime) -> bool:
     """Tell whether a delivery may not leave by itself any more. What a person sends again is his own decision."""
     return delivery.expires_at is not None and delivery.expires_at <= now and delivery.trigger == "auto"
+
+
+def _is_before_restore(sent_at: datetime, settings: Mapping[str, object]) -> bool:
+    """Tell whether a message may have been sent by the server that was lost, although this one has just learnt of it."""
+    restored_at = settings.get(RESTORED_AT)
+    return isinstance(restored_at, str) and sent_at < datetime.fromisoformat(restored_at)
 
 
 def time_left(last_in_at: datetime | None, facts: Capabilities, now: datetime) -> timedelta | None:
