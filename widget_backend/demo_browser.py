@@ -65,5 +65,6 @@ class _Forms(HTMLParser):
         elif tag in ("input", "select", "textarea") and self.forms and has.get("name"):
             form = self.forms[-1]
             form.names.add(has["name"])
-            if tag == "input" and (has.get("type") not in ("checkbox", "radio") or "checked" in has):
-                form.values[has["name"]] = has.get("value", "on")
+            is_box = has.get("type") in ("checkbox", "radio")
+            if tag == "input" and (not is_box or "checked" in has):
+                form.values[has["name"]] = has.get("value", "on" if is_box else "")
