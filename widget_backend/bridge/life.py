@@ -13,6 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from widget_backend import clock, crypto, ids, outside
@@ -149,12 +150,25 @@ def connect(account_id: UUID | str, end_id: UUID | str, *, actor: str = "") -> C
         mark_lost(account_id, end_id, error)
         raise
     account, id = UUID(str(account_id)), UUID(str(end_id))
+    try:
+        _store_connected(account, id, connected, actor)
+    except IntegrityError as error:
+        # the same remote account is connected already: take back what was just registered for it a second time
+        registry.adapter(snapshot(account, id)).disconnect()
+        twice = Misconfigured("already_connected")
+        mark_lost(account, id, twice)
+        raise twice from error
+    return connected
+
+
+def _store_connected(account: UUID, id: UUID, connected: Connected, actor: str) -> None:
     change(account, id, settings=connected.settings, secrets=connected.secrets)
     with transaction(account) as session:
         row = session.get_one(EndRecord, id)
         row.remote_id, row.title = connected.remote_id, row.title or connected.title
         row.state, row.reason, row.detail = "active", "", ""
         row.connected_at = row.checked_at = clock.now()
+        session.flush()
         _claim_remote(session, account, id, row.adapter, connected.remote_id, row.app_id)
         session.execute(
             update(Gate)
@@ -163,7 +177,6 @@ def connect(account_id: UUID | str, end_id: UUID | str, *, actor: str = "") -> C
         )
         _join_routes(session, row)
         session.add(AuditEntry(account_id=account, actor=actor or "server", action="end.connect", subject=str(id)))
-    return connected
 
 
 def change(

@@ -11,7 +11,6 @@ from uuid import UUID
 import marshmallow
 from marshmallow import fields as kinds
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 
 from widget_backend import clock
 from widget_backend.accounts.models import AuditEntry
@@ -88,13 +87,8 @@ def change(
 def connect(account_id: UUID, end_id: UUID, *, actor: str) -> Sequence[str]:
     """Connect an end, or connect it again; return slugs of warnings. Raises: Trouble, KeyError."""
     find(account_id, end_id)
-    try:
-        with explained():
-            return life.connect(account_id, end_id, actor=actor).warnings
-    except IntegrityError as error:
-        # only the unique remote account can refuse here: another end of this account is connected to it
-        life.set_state(account_id, end_id, "error", "already_connected")
-        raise Trouble("already_connected") from error
+    with explained():
+        return life.connect(account_id, end_id, actor=actor).warnings
 
 
 def check(account_id: UUID, end_id: UUID) -> None:
