@@ -12,6 +12,7 @@ import time
 import rq
 import structlog
 from redis import RedisError
+from rq.exceptions import DuplicateJobError
 
 from widget_backend.bridge import runtime
 
@@ -90,7 +91,11 @@ def wake() -> bool:
     if redis.exists(f"rq:job:{job_id}"):
         return False
     queue = rq.Queue(QUEUE, connection=redis, serializer="json")
-    queue.enqueue_call(JOB, job_id=job_id, timeout=JOB_TIMEOUT_S, result_ttl=0, failure_ttl=0)
+    try:
+        # unique: two jobs of one id would take each other's record away, and that ends the worker
+        queue.enqueue_call(JOB, job_id=job_id, timeout=JOB_TIMEOUT_S, result_ttl=0, failure_ttl=0, unique=True)
+    except DuplicateJobError:
+        return False
     return True
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +23,21 @@ def _empty(redis: Redis, account_id: UUID) -> None:
 def test_burst_of_wake_ups_is_one_job(redis: Redis) -> None:
     assert [wake.wake() for _ in range(5)] == [True, False, False, False, False]
     assert queues.queue("exchange").job_ids == ["wake-0"]
+
+
+def test_producers_at_the_same_moment_make_one_job(redis: Redis) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        for generation in range(20):
+            at_once = threading.Barrier(8)
+
+            def produce(at_once: threading.Barrier = at_once) -> bool:
+                at_once.wait()
+                return wake.wake()
+
+            made = [one.result() for one in [pool.submit(produce) for _ in range(8)]]
+            assert made.count(True) == 1
+            assert queues.queue("exchange").job_ids == [f"wake-{at}" for at in range(generation + 1)]
+            wake.begin()
 
 
 def test_wake_up_during_a_run_waits_for_the_next_and_only_once(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
