@@ -17,10 +17,13 @@ from typing import Any
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
+
+from widget_backend import processes
 
 ROOT = Path(__file__).parent.parent.parent
 SHOTS = ROOT / "var" / "screenshots"
@@ -66,9 +69,8 @@ class Window:
 
     def wait(self, look: Callable[[webdriver.Chrome], Any], what: str) -> Any:
         """Wait until something is true; a page that draws itself anew meanwhile is no trouble."""
-        from selenium.common.exceptions import StaleElementReferenceException as Stale
-
-        return WebDriverWait(self.driver, WAIT_S, 0.1, ignored_exceptions=[Stale]).until(look, f"never seen: {what}")
+        waiting = WebDriverWait(self.driver, WAIT_S, 0.1, ignored_exceptions=[StaleElementReferenceException])
+        return waiting.until(look, f"never seen: {what}")
 
     def size(self, width: int, height: int) -> None:
         """Be as large as a desktop or a phone; a window cannot be narrower than 500 px, a screen can."""
@@ -126,6 +128,7 @@ def running_demo() -> Iterator[dict[str, Any]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: processes.die_with_parent(signal.SIGTERM),
     )
     try:
         assert process.stdout is not None and process.stderr is not None
