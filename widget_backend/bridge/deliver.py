@@ -113,11 +113,9 @@ def prepare(batch: Batch, conversations: Sequence[UUID]) -> Prepared:
             return Prepared(None, [], ())
         outbox = Outbox(session, map)
         settlement = Settlement(session, outbox)
-        ready = [
-            (head, part)
-            for head in items.heads(session, stop, due)
-            if (part := _decide(session, settlement, stop, head, now)) is not None
-        ]
+        found = items.heads(session, stop, due)
+        lanes.skip_holes(session, batch.end_id, {c for c, _seq in due} - {head.conversation.id for head in found})
+        ready = [(head, part) for head in found if (part := _decide(session, settlement, stop, head, now)) is not None]
         settlement.flush()
         outbox.flush()
         end = life.snapshot_in(session, batch.end_id, version=stop.version)

@@ -67,6 +67,15 @@ _NEXT = text("""
     order by 1 limit 1
 """)
 
+_SKIP_HOLES = text("""
+    update lanes l set settled_seq = coalesce(
+        (select min(d.lane_seq) - 1 from deliveries d
+         where d.end_id = l.end_id and d.conversation_id = l.conversation_id and d.lane_seq > l.settled_seq),
+        l.last_seq
+    )
+    where l.end_id = :end_id and l.conversation_id = any(:conversations)
+""")
+
 FINE_S = 3.0
 _SUCCEED = text("""
     update gates set failures = 0, ok_at = now(), not_before = case when failures > 0 then now() else not_before end
@@ -156,6 +165,12 @@ def renew(tokens: Collection[UUID]) -> None:
             .where(Gate.inbox_lease.in_(list(tokens)), Gate.inbox_lease_until > func.now())
             .values(inbox_lease_until=until)
         )
+
+
+def skip_holes(session: Session, end_id: UUID, conversations: Collection[UUID]) -> None:
+    """Let lanes go on behind places whose delivery is gone (erased, or moved to the end by a repeat); nothing waits behind nothing."""
+    if conversations:
+        session.execute(_SKIP_HOLES, {"end_id": end_id, "conversations": list(conversations)})
 
 
 def _locked(session: Session, *which: ColumnElement[bool]) -> Sequence[UUID]:

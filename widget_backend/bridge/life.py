@@ -21,7 +21,7 @@ from widget_backend.accounts.models import App, AuditEntry
 from widget_backend.bridge import registry, runtime
 from widget_backend.bridge.ends import Connected, End, Owner, Side, Tokens
 from widget_backend.bridge.errors import AccessLost, EndError, Misconfigured
-from widget_backend.bridge.models import EndKey, EndRecord, Errand, Gate, Inbox, Lane, Route
+from widget_backend.bridge.models import ConversationRecord, EndKey, EndRecord, Errand, Gate, Inbox, Lane, Route
 from widget_backend.bridge.tenancy import transaction
 
 SNAPSHOT_S = 10.0
@@ -245,6 +245,11 @@ def erase(account_id: UUID | str, end_id: UUID | str, *, actor: str = "") -> Non
     """Forget an end with everything that came and went over it."""
     account, id = UUID(str(account_id)), UUID(str(end_id))
     with transaction(account) as session:
+        # lanes, errands and raw hooks have no foreign keys: they are found across accounts
+        talks = select(ConversationRecord.id).where(ConversationRecord.channel_id == id)
+        session.execute(delete(Lane).where((Lane.end_id == id) | Lane.conversation_id.in_(talks)))
+        session.execute(delete(Errand).where((Errand.end_id == id) | Errand.conversation_id.in_(talks)))
+        session.execute(delete(Inbox).where(Inbox.owner_id == id))
         session.execute(delete(EndKey).where(EndKey.end_id == id))
         session.execute(delete(Gate).where(Gate.end_id == id))
         session.execute(delete(Lane).where(Lane.end_id == id))
