@@ -265,6 +265,7 @@ def _start(folder: Path, settings: Mapping[str, str], commands: Mapping[str, lis
         environ = _environ(folder, postgres, valkey, stack.peers) | settings
         stack.config = Config.from_env(environ)
         migrate_schema(stack.config)
+        (folder / "metrics").mkdir()
         stack.app = create_app(stack.config, pool_size=20)
         # the caller's own settings are not the stack's
         everything = {name: value for name, value in os.environ.items() if not name.startswith("MOSTIK_")} | environ
@@ -299,6 +300,7 @@ def _environ(
         "MOSTIK_SECRET_KEY": "only for tests, " * 3,
         "MOSTIK_WEB_PORT": str(port),
         "MOSTIK_PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "PROMETHEUS_MULTIPROC_DIR": str(folder / "metrics"),
         "MOSTIK_OUTSIDE_PRIVATE_HOSTS": "127.0.0.0/8",
         "MOSTIK_VK_API_URL": peers["vk"]["api_url"],
         "MOSTIK_TELEGRAM_BOT_API_URL": peers["telegram_bot"]["api_url"],

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import signal
 import socket
 import time
@@ -104,8 +105,17 @@ def running_pid(var: Path) -> int | None:
     return None
 
 
+def _prepare_metrics(var: Path) -> None:
+    """Empty the folder in which the processes add up their counters, and name it to those that will be started."""
+    folder = var / "metrics"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+
+
 def _start(supervision: Supervision, server: Server, *, with_demo: bool, after_restore: bool) -> Started:
     var = supervision.var
+    _prepare_metrics(var)
     first, peers = _first_programs(var, with_demo=with_demo), {}
     config = Config.from_env()
     supervision.start(first)

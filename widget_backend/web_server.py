@@ -3,6 +3,7 @@
 import signal
 from typing import Any
 
+from prometheus_client import multiprocess
 from sqlalchemy.exc import DBAPIError
 
 from widget_backend import processes
@@ -41,3 +42,9 @@ def when_ready(server: Any) -> None:
         except DBAPIError as error:
             server.log.warning("the database does not answer yet: %s", type(error.orig).__name__)
         db.engine.dispose()
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Let the counters of a dead web process be only what they were."""
+    if _config.metrics_dir:
+        multiprocess.mark_process_dead(worker.pid, path=_config.metrics_dir)  # type: ignore[no-untyped-call]
