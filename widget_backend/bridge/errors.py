@@ -33,7 +33,7 @@ class EndError(MostikError):
 
 
 class Retry(EndError):
-    """Surely not accepted, and worth another try after `after` (None: the schedule decides)."""
+    """Surely not accepted, and worth another try after `after`: the end, or our own count for it, said when. None: the schedule decides."""
 
     def __init__(self, reason: str, detail: str = "", after: timedelta | None = None, scope: Scope = Scope.END) -> None:
         EndError.__init__(self, reason, detail)

@@ -198,10 +198,14 @@ def _uncertain(
 
 
 def _retry(settlement: Settlement, gate: _Gate, delivery: Delivery, outcome: Retry, trouble: list[EndError]) -> None:
-    """Trouble of the end backs off all its lanes; trouble of a message gets a few tries. An end that works for others blames the message."""
-    tried_at = delivery.first_tried_at or clock.now()
-    works_for_others = gate.ok_at is not None and gate.ok_at > tried_at
-    if outcome.scope is Scope.END and not (works_for_others and outcome.reason not in ("limit", "not_called")):
+    """Trouble of the end backs off all its lanes; trouble of a message gets a few tries.
+
+    An end that works for others right now blames the message, unless it said when to come again: a pause is nobody's fault and costs no try.
+    """
+    now = clock.now()
+    is_pause = outcome.after is not None or outcome.reason == "not_called"
+    works_for_others = gate.ok_at is not None and gate.ok_at > max(delivery.first_tried_at or now, now - WELL_FOR)
+    if outcome.scope is Scope.END and (is_pause or not works_for_others):
         trouble.append(outcome)
         # the next probe should be another lane's
         settlement.session.execute(
@@ -209,6 +213,9 @@ def _retry(settlement: Settlement, gate: _Gate, delivery: Delivery, outcome: Ret
             .where(Lane.end_id == delivery.end_id, Lane.conversation_id == delivery.conversation_id)
             .values(due_since=func.now())
         )
+        return
+    if outcome.reason == "limit" and outcome.after is not None:
+        _wait(settlement.session, delivery, outcome.after)  # a limit of this conversation alone
         return
     steps = runtime.get().config.message_retry_s
     if delivery.tries >= len(steps):

@@ -22,12 +22,13 @@ UPLOAD_DEADLINE = timedelta(seconds=120)
 
 Params = Mapping[str, object]
 
-# Where waiting helps: (reason, seconds; None: the schedule of the bridge). `limit` is the bridge's own word for pacing, never
-# blamed on a message. 14: nobody sees a community's captcha, only time helps (vk.md 6). 29: a day's quota.
+# Where waiting helps: (reason, seconds; None: the schedule of the bridge, and a message that keeps failing may be blamed).
+# 9: too much of the same, perhaps of this message. 14: nobody sees a community's captcha, only time helps (vk.md 6).
+# 29: a day's quota.
 _RETRIES: Mapping[int, tuple[str, int | None]] = {
     1: ("vk_trouble", None),
     6: ("limit", 1),
-    9: ("flood_control", 120),
+    9: ("flood_control", None),
     10: ("vk_trouble", None),
     14: ("captcha", 600),
     29: ("daily_limit", 3600),
