@@ -19,6 +19,15 @@ from widget_backend.texts import text
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 QUESTION = text("demo.question")
+PAGES = (
+    "/channels/new",
+    "/channels/new/vk",
+    "/connections/new",
+    "/connections/new/bitrix24",
+    "/audit",
+    "/api-keys",
+    "/api-reference",
+)
 Json = dict[str, Any]
 Open = Callable[[], Window]
 
@@ -134,13 +143,19 @@ def test_application_page_opens_inside_the_portal(demo: Json, window: Open) -> N
     assert portal.complaints() == []
 
 
-@pytest.mark.parametrize("path", ["/channels/new", "/connections/new", "/channels/new/vk", "/connections/new/bitrix24"])
-def test_pages_for_connecting_fit_every_screen(demo: Json, window: Open, path: str) -> None:
+def test_every_page_of_the_cabinet_fits_every_screen(demo: Json, window: Open) -> None:
     own = window()
     cabinet(own, demo)
-    own.open(demo["web"] + path)
-    own.find("h1")
-    own.shoot("cabinet" + path.replace("/", "-"))
+    ends = {
+        one.text: one.get_attribute("href") for one in own.driver.find_elements("css selector", "a[href*='/ends/']")
+    }
+    assert set(ends) == {"Магазин acme", "@acme_bot", "Портал acme"}
+    pages = {path.strip("/").replace("/", "-"): demo["web"] + path for path in PAGES}
+    pages |= {"end-vk": ends["Магазин acme"], "end-bitrix24": ends["Портал acme"]}
+    for name, address in pages.items():
+        own.open(address)
+        own.find("h1")
+        own.shoot(f"cabinet-{name}")
     assert own.complaints() == []
 
 
