@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from widget_backend import configure_bridge, crypto, files, outside
 from widget_backend.bridge import runtime
 from widget_backend.extensions import db
 
-PATIENCE = {
+PATIENCE: dict[str, Any] = {
     "MOSTIK_BITRIX24_RATE": "500",
     "MOSTIK_BITRIX24_BURST": "500",
     "MOSTIK_EXCHANGE_LEASE_S": "5",
@@ -30,7 +31,7 @@ PATIENCE = {
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """Give the running product with the simulated outside world."""
-    with product.running(**PATIENCE) as running:
+    with product.running(None, **PATIENCE) as running:
         running.tend()
         yield running
 

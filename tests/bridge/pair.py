@@ -52,7 +52,10 @@ class Pair:
         for one in said:
             told = len(self.hooks("message_new"))
             self.customer(user, **one)
-            wait_for(lambda told=told: len(self.hooks("message_new")) > told, every_s=0.01, what="VK's hook")
+            self._wait_told(told)
+
+    def _wait_told(self, before: int) -> None:
+        wait_for(lambda: len(self.hooks("message_new")) > before, every_s=0.01, what="VK's hook")
 
     def hooks(self, label: str) -> list[Json]:
         """Return the hooks that VK sent us for this community, with our answers."""

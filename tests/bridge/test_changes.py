@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.bridge.pair import Pair, new_user
 from tests.stack import Json, wait_for
+from widget_backend.bridge import repeat
 
 LONG = " ".join(f"слово{number}" for number in range(800))
 
@@ -49,6 +50,25 @@ def test_edit_of_a_long_answer_to_a_short_one_deletes_the_part_too_many(pair: Pa
     answer = _answer(pair, user, LONG, parts=2)
     pair.operator(edit=answer, text="коротко")
     wait_for(lambda: _on_phone(pair, user) == ["коротко"], what="one part left")
+
+
+def test_edit_after_a_person_repeated_one_part_changes_the_parts_that_stand(pair: Pair) -> None:
+    user = new_user()
+    answer = _answer(pair, user, LONG, parts=2)
+    delivery = pair.deliveries("d.end_id = :id and d.act = 'new'", id=pair.channel_id)[0].id
+    pair.change(
+        "update parts set status = 'queued', remote_ids = '{}' where number = 2 and delivery_id = :id", id=delivery
+    )
+    pair.change("update deliveries set status = 'failed' where id = :id", id=delivery)
+    assert repeat.repeat(pair.account_id, delivery, key="click", actor="Анна")
+    wait_for(lambda: len(pair.got(user)) == 3, what="the second part sent again, and only that")
+    pair.wait_quiet()
+    pair.operator(edit=answer, text="начало " + LONG)
+    wait_for(lambda: len(pair.phone(user, "edit")) >= 2, what="both parts edited")
+    pair.wait_quiet()
+    first, _second, third = [item["id"] for item in pair.phone(user, "message") if item["direction"] == "out"]
+    assert [item["id"] for item in pair.phone(user, "edit")] == [first, third]
+    assert not pair.phone(user, "delete")
 
 
 def test_admins_edit_of_one_part_in_vk_changes_only_that_part_of_the_message(pair: Pair) -> None:

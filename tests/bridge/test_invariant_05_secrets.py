@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from typing import Any
 
 from tests.bridge.pair import Pair, new_user
 from tests.stack import Json, Stack, wait_for
 
+_GUNICORN = re.compile(r"\[[-0-9: +]+\] \[\d+\] \[[A-Z]+\] ")
 OURS = ("web", "exchange-1", "exchange-2", "schedules", "cron")
 
 
@@ -91,7 +93,7 @@ def _events(stack: Stack, trace: str) -> list[str]:
 
 def _is_event(line: str) -> bool:
     """Tell whether a line is one of ours; gunicorn tells of its own start and stop in its own way."""
-    if line.startswith("[") and "] [INFO] " in line:
+    if _GUNICORN.match(line):
         return True
     try:
         return "event" in json.loads(line)

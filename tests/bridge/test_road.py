@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import Any
 
 import requests
 
 from tests.bridge.pair import Pair, new_user
 from tests.sandbox import samples
-from tests.stack import wait_for
+from tests.stack import Json, wait_for
 
 
 def test_text_written_by_customer_is_shown_and_answer_is_sent(pair: Pair) -> None:
@@ -207,12 +208,12 @@ def test_text_with_nul_and_lone_surrogate_arrives_without_them(pair: Pair) -> No
     assert pair.seen(user)[0].startswith("до") and pair.seen(user)[0].endswith("сле")
 
 
-def _shown_files(pair: Pair, user: int) -> list[dict[str, object]]:
+def _shown_files(pair: Pair, user: int) -> list[Json]:
     items = [item for item in pair.desk("message") if item["conversation"] == pair.thread_of(user)]
     return [file for item in items for file in item["attachments"]]
 
 
-def _sent_files(pair: Pair) -> list[dict[str, str]]:
+def _sent_files(pair: Pair) -> list[Json]:
     calls = pair.calls("bitrix24", "imconnector.send.messages")
     return [
         file
@@ -222,5 +223,6 @@ def _sent_files(pair: Pair) -> list[dict[str, str]]:
     ]
 
 
-def _as_list(value: object) -> list[dict[str, object]]:
-    return list(value.values()) if isinstance(value, dict) else list(value)  # type: ignore[call-overload]
+def _as_list(value: Any) -> list[Json]:
+    """Read a list as a PHP form may write it: with its places as keys."""
+    return list(value.values()) if isinstance(value, dict) else list(value)

@@ -20,6 +20,7 @@ WRITERS = ("web", "exchange-1", "exchange-2", "schedules", "cron")
 
 def test_new_key_seals_everything_while_messages_flow(stack: Stack, pair: Pair) -> None:
     user = new_user()
+    pair.faults("vk", hook_retry_scale=0.05)  # the door is shut for moments, and VK would wait for many seconds
     pair.customer(user, text="до")
     pair.wait_seen(user, "до")
     old = stack.processes["web"].environ["MOSTIK_KEYS"]  # type: ignore[index]
@@ -70,8 +71,10 @@ def _restart_with(stack: Stack, keys: str) -> None:
         environ["MOSTIK_KEYS"] = keys
         running = stack.processes[name].running
         assert running is not None
-        running.send_signal(signal.SIGTERM)
-    wait_for(lambda: all(stack.processes[name].starts > starts[name] for name in WRITERS), what="the new start")
+        running.send_signal(signal.SIGKILL if name == "web" else signal.SIGTERM)
+    wait_for(
+        lambda: all(stack.processes[name].starts > starts[name] for name in WRITERS), within_s=60, what="the new start"
+    )
     wait_for(lambda: _is_ready(stack), within_s=30, what="the web")
     stack.config = replace(stack.config, keys=_ring(keys))
     crypto.configure(crypto.KeyRing.of(stack.config.keys))

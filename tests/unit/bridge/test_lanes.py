@@ -47,7 +47,7 @@ def test_person_goes_before_live_before_mailing_before_history(account_id: UUID,
     for priority in (3, 1, 2, 0):
         wanted[priority] = make_conversation(account_id, channel_id)
         make_lane(account_id, channel_id, wanted[priority], priority=priority)
-    order = []
+    order: list[UUID] = []
     for _ in range(4):
         (batch,) = lanes.take(5)
         order += batch.conversations

@@ -77,7 +77,8 @@ def _scanned(account_id: UUID, statement: Any, values: dict[str, Any]) -> set[st
     """Return the tables that a statement reads from end to end, as the application role and as the account."""
     with transaction(account_id) as session:
         if isinstance(statement, Select):
-            compiled = statement.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})
+            dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+            compiled = statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
             plan = session.execute(text(f"explain (format json) {compiled}")).scalar_one()
         else:
             plan = session.execute(text(f"explain (format json) {statement.text}"), values).scalar_one()

@@ -56,5 +56,6 @@ def test_no_other_code_writes_a_status() -> None:
 def _is_status_of_delivery(target: ast.expr) -> bool:
     if isinstance(target, ast.Tuple):
         return any(_is_status_of_delivery(one) for one in target.elts)
-    is_status = isinstance(target, ast.Attribute) and target.attr == "status"
-    return is_status and isinstance(target.value, ast.Name) and target.value.id == "delivery"  # type: ignore[union-attr]
+    if not isinstance(target, ast.Attribute) or target.attr != "status":
+        return False
+    return isinstance(target.value, ast.Name) and target.value.id == "delivery"
