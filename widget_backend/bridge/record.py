@@ -96,7 +96,8 @@ class Recorder:
 
     def prepare(self, events: Sequence[Event]) -> None:
         """Lock the conversations that the events speak of, and read which of their ids are known."""
-        named = [e for e in events if isinstance(e, MessageReceived | MessageEdited | MessageDeleted | ReadUpTo)]
+        told = [content.told_as_message(e) if isinstance(e, LeadFormFilled | CallMissed) else e for e in events]
+        named = [e for e in told if isinstance(e, MessageReceived | MessageEdited | MessageDeleted | ReadUpTo)]
         places = {self._address(event) for event in named}
         places |= {("", e.thread) for e in events if isinstance(e, DialogOpened | DialogClosed)}
         self._lock(sorted(places))
