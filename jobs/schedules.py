@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, select, text, update
 
 from jobs import exchange, queues
 from widget_backend.bridge import held, life, registry, runtime, wake
-from widget_backend.bridge.errors import EndError
+from widget_backend.bridge.errors import EndError, Unregistered
 from widget_backend.bridge.inbox import NEW
 from widget_backend.bridge.models import Gate, Inbox, Parked, Worker
 from widget_backend.bridge.tenancy import transaction
@@ -50,12 +50,16 @@ def release_held() -> None:
 
 
 def check_ends() -> None:
-    """Ask every end that should work whether it does."""
+    """Ask every end that should work whether it does; what only needs to be registered again is."""
     with transaction(None) as session:
         gates = session.execute(select(Gate.account_id, Gate.end_id).where(Gate.is_open)).all()
     for account_id, end_id in gates:
         try:
-            registry.adapter(life.snapshot(account_id, end_id)).check()
+            try:
+                registry.adapter(life.snapshot(account_id, end_id)).check()
+            except Unregistered as error:
+                log.warning("end_registered_again", end=str(end_id), reason=error.reason)
+                life.connect(account_id, end_id)
         except EndError as error:
             life.mark_lost(account_id, end_id, error)
             log.warning("end_check_failed", end=str(end_id), reason=error.reason)

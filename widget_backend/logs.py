@@ -72,7 +72,7 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
         processors=[structlog.stdlib.filter_by_level, *own, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,
     )
 
 

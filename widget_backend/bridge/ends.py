@@ -419,7 +419,7 @@ class Life(Protocol):
         """Make the end work: check access, register our hook, choose events. May be repeated. Raises: AccessLost, Misconfigured, Retry."""
 
     def check(self) -> None:
-        """Ask the outside whether the end still works. Raises: AccessLost, Misconfigured, Retry."""
+        """Ask the outside whether the end still works. Raises: AccessLost, Misconfigured, Unregistered (`connect` will do), Retry."""
 
     def disconnect(self) -> None:
         """Take back what `connect` registered. What is already gone is fine. Raises: Retry."""

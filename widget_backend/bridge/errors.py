@@ -58,6 +58,10 @@ class Misconfigured(EndError):
     """As AccessLost, but a setting (ours or the admin's) is at fault."""
 
 
+class Unregistered(Misconfigured):
+    """What we had registered at the outside (a callback, event handlers) is gone or was given up: `connect` puts it right by itself."""
+
+
 class NotGenuine(MostikError):
     """A hook that its alleged sender did not send. Nothing of it is stored; `why` is for the security event."""
 

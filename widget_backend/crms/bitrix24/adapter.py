@@ -24,7 +24,7 @@ from widget_backend.bridge.ends import (
     Pulled,
     PullRequest,
 )
-from widget_backend.bridge.errors import Misconfigured, Rejected, Retry, Uncertain, preparing
+from widget_backend.bridge.errors import Misconfigured, Rejected, Retry, Uncertain, Unregistered, preparing
 from widget_backend.bridge.events import Attachment
 from widget_backend.crms.bitrix24 import client_connector as connector
 from widget_backend.crms.bitrix24 import client_history as history
@@ -88,7 +88,7 @@ class Bitrix24:
                 }
             )
         if not self._are_bound(_or_raise(answers["handlers"])):
-            raise Misconfigured("bitrix24_handlers_gone")
+            raise Unregistered("bitrix24_handlers_gone")
         if self._line and not _or_raise(answers["status"])["STATUS"].flag_or(False):
             raise Misconfigured("bitrix24_line_inactive", f"line {self._line}")
 

@@ -99,6 +99,8 @@ class Refusal:
             return kind(reason, self.detail)
         if self.status == 429:
             return Retry("rate_limited", self.detail)
+        if self.status == 503 and not self.code:
+            return Retry("unreachable", self.detail)  # a page of the server in front: the portal itself refuses in JSON
         return Uncertain("unknown_answer", self.detail)
 
 

@@ -55,9 +55,9 @@ def find(portal: Portal, item: Item, *, connector: str, line: str) -> Found:
         if known is None:
             return Found(is_there=False, is_complete=item.is_first and _has_no_chat(portal, item, connector, line))
         chat = _Chat(chat.conversation, known, (), "")
-    chats = _with_sessions(portal, [chat])
+    chats = _with_sessions(portal, [chat], Priority.LIVE)  # a live conversation waits for this
     complete = bool(chats[0].sessions)
-    for opened, answer in _histories(portal, chats):
+    for opened, answer in _histories(portal, chats, Priority.LIVE):
         if isinstance(answer, Refusal):
             complete = False
             continue
@@ -84,8 +84,8 @@ def missed(portal: Portal, request: PullRequest, *, are_bound: Callable[[Reader]
     if not are_bound(handlers):
         raws.append(_raw(f"handlers:{int(clock.now().timestamp()) // 60}", {"event": PULLED_LOSS}))
     for start in range(0, len(chats), _CHATS_AT_ONCE):
-        group = _with_sessions(portal, chats[start : start + _CHATS_AT_ONCE])
-        for chat, answer in _histories(portal, group):
+        group = _with_sessions(portal, chats[start : start + _CHATS_AT_ONCE], Priority.HISTORY)
+        for chat, answer in _histories(portal, group, Priority.HISTORY):
             if isinstance(answer, Refusal):
                 if isinstance(error := answer.error(), Retry):
                     raise error
@@ -105,13 +105,13 @@ def _known(conversation: Conversation) -> _Chat:
     return _Chat(conversation, state.get("chat_id", ""), (session,) if session else (), state.get("client_user_id", ""))
 
 
-def _with_sessions(portal: Portal, chats: Sequence[_Chat]) -> list[_Chat]:
+def _with_sessions(portal: Portal, chats: Sequence[_Chat], priority: Priority) -> list[_Chat]:
     """Add to each chat the session that is running now: we may have missed its start."""
     asked = {f"c{at}": chat for at, chat in enumerate(chats) if chat.chat_id}
     if not asked:
         return list(chats)
     commands = {name: ("imopenlines.dialog.get", {"CHAT_ID": chat.chat_id}) for name, chat in asked.items()}
-    answers = portal.batch(commands, priority=Priority.HISTORY)
+    answers = portal.batch(commands, priority=priority)
     opened: list[_Chat] = []
     for at, chat in enumerate(chats):
         answer = answers.get(f"c{at}")
@@ -130,7 +130,7 @@ def _current_session(dialog: Reader) -> str:
     return parts[5] if len(parts) > 5 and parts[5].isdecimal() and parts[5] != "0" else ""
 
 
-def _histories(portal: Portal, chats: Sequence[_Chat]) -> Iterator[tuple[_Chat, Reader | Refusal]]:
+def _histories(portal: Portal, chats: Sequence[_Chat], priority: Priority) -> Iterator[tuple[_Chat, Reader | Refusal]]:
     wanted = {f"h{at}": (chat, session) for at, (chat, session) in enumerate(_pairs(chats))}
     if not wanted:
         return
@@ -138,7 +138,7 @@ def _histories(portal: Portal, chats: Sequence[_Chat]) -> Iterator[tuple[_Chat, 
     commands = {
         name: ("imopenlines.session.history.get", {"SESSION_ID": session}) for name, (_, session) in wanted.items()
     }
-    for name, answer in portal.batch(commands, priority=Priority.HISTORY).items():
+    for name, answer in portal.batch(commands, priority=priority).items():
         yield wanted[name][0], answer
 
 

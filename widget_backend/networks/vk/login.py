@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from widget_backend import clock
 from widget_backend.bridge.ends import Connected, End, Keep
-from widget_backend.bridge.errors import AccessLost, Misconfigured, Rejected, Retry, preparing
+from widget_backend.bridge.errors import AccessLost, Misconfigured, Rejected, Retry, Unregistered, preparing
 from widget_backend.networks.vk.client import Client, understood
 from widget_backend.networks.vk.hooks import EVENTS
 from widget_backend.reading import Reader
@@ -112,7 +112,7 @@ class Registration:
                 return
             status = self._server_status(self._group_id, int(str(self._end.settings.get("server_id") or 0)))
             if status != "ok":
-                raise Misconfigured("callback_server_failed", f"callback server is {status or 'gone'}")
+                raise Unregistered("callback_server_failed", f"callback server is {status or 'gone'}")
 
     def disconnect(self) -> None:
         """Remove our callback server; with a dead key or another's community there is nothing left to remove."""
