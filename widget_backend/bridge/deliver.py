@@ -17,6 +17,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from widget_backend import clock
@@ -39,6 +40,8 @@ from widget_backend.outside import MaybeSent, NotSent, OutsideError
 log = structlog.get_logger()
 
 LOST_LEASES = 3
+SETTLE_PATIENCE_S = 20.0
+SETTLE_AGAIN_S = 0.5
 FILE_POLL = timedelta(seconds=1)
 PROFILE_WAIT = timedelta(seconds=15)
 
@@ -85,7 +88,7 @@ def deliver(batch: Batch, *, may_go_on: Callable[[], bool]) -> Result:
                 continue
             results = call(prepared.end, prepared.calls)
             count += len(prepared.calls)
-            trouble, held = outcomes.settle(batch, prepared.calls, results)
+            trouble, held = _settled(batch, prepared.calls, results)
             if trouble:
                 break
     finally:
@@ -93,6 +96,26 @@ def deliver(batch: Batch, *, may_go_on: Callable[[], bool]) -> Result:
         if batch.failures and not count:
             lanes.probe_again(batch)
     return Result(count, trouble)
+
+
+def _settled(
+    batch: Batch, calls: Sequence[Call], results: Sequence[tuple[Outcome | NotThere, int]]
+) -> tuple[Trouble, list[UUID]]:
+    """Settle, again and again while the database is away: these answers come only once, and are true even when the lease has run out."""
+    until = time.monotonic() + SETTLE_PATIENCE_S
+    while True:
+        try:
+            return outcomes.settle(batch, calls, results)
+        except DBAPIError as error:
+            if time.monotonic() > until or not _may_pass(error):
+                raise
+            log.warning("settle_again", end=str(batch.end_id), error=type(error.orig).__name__)
+            time.sleep(SETTLE_AGAIN_S)
+
+
+def _may_pass(error: DBAPIError) -> bool:
+    """Tell trouble of the database (away, restarting, a tie that it broke) from our own."""
+    return isinstance(error, OperationalError) or error.connection_invalidated
 
 
 # -------------------------------------------------------------------------------------------------------------- prepare
@@ -194,10 +217,7 @@ def _after_lost_lease(settlement: Settlement, stop: Stop, head: Head, part: Part
 
 def _expired(session: Session, delivery: Delivery) -> tuple[Status, str]:
     """Say what a delivery that was tried in vain becomes when its time is over: only what surely did not arrive has expired."""
-    in_doubt = select(Attempt.id).where(
-        Attempt.delivery_id == delivery.id, Attempt.outcome.in_(("uncertain", "lost", "open"))
-    )
-    if session.scalar(in_doubt.limit(1)) is not None:
+    if outcomes.in_doubt(session, delivery):
         return Status.UNCERTAIN, "lease_lost"
     return Status.EXPIRED, "too_late"
 

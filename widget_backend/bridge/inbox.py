@@ -107,9 +107,8 @@ def _work(lease: Lease, limit: int) -> bool:
         end = session.get(EndRecord, lease.end_id)
         if not rows or end is None:
             return False
-        map = routes.read(session)
-        stop = map.stops.get(end.id) or routes.stop_of(end)
-        recorder = Recorder(session, lease.account_id, stop, map)
+        map = routes.read(session, also=end.id)
+        recorder = Recorder(session, lease.account_id, map.stops[end.id], map)
         parsed = [_Parsed(row, _parse(row, life.owner_of(end))) for row in rows]
         recorder.prepare([event for one in parsed for event in one.events])
         for one in parsed:

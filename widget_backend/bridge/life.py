@@ -142,6 +142,10 @@ def connect(account_id: UUID | str, end_id: UUID | str, *, actor: str = "") -> C
     def keep(*, settings: Mapping[str, object] | None = None, secrets: Mapping[str, str] | None = None) -> None:
         change(account_id, end_id, settings=settings, secrets=secrets)
 
+    with transaction(account_id) as session:
+        # while it connects it is asked things at its door (VK's confirmation), which is shut for an end that is off
+        is_off = (EndRecord.id == UUID(str(end_id))) & (EndRecord.state == "off")
+        session.execute(update(EndRecord).where(is_off).values(state="new"))
     end = snapshot(account_id, end_id)
     try:
         with outside.patience(CONNECT_PATIENCE):
@@ -217,10 +221,15 @@ def set_state(
 ) -> None:
     """Set the state of an end and open or close its gate with it."""
     id = UUID(str(end_id))
+    wanted = update(EndRecord).where(EndRecord.id == id)
+    if state == "error":
+        wanted = wanted.where(
+            EndRecord.state != "off"
+        )  # trouble with calls that were still out when it was disconnected
     with transaction(account_id) as session:
-        session.execute(
-            update(EndRecord).where(EndRecord.id == id).values(state=state, reason=reason, detail=detail[:2000])
-        )
+        changed = wanted.values(state=state, reason=reason, detail=detail[:2000]).returning(EndRecord.id)
+        if session.scalar(changed) is None:
+            return
         session.execute(update(Gate).where(Gate.end_id == id).values(is_open=state == "active"))
         session.add(
             AuditEntry(

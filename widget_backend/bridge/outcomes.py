@@ -19,7 +19,7 @@ from widget_backend.bridge import held, lanes, life, routes, runtime
 from widget_backend.bridge.ends import Accepted, Act, NotThere, Outcome, Repeat, Side
 from widget_backend.bridge.errors import AccessLost, EndError, Misconfigured, Rejected, Retry, Scope, Uncertain
 from widget_backend.bridge.lanes import Batch
-from widget_backend.bridge.models import Delivery, Gate, Lane, LinkRecord, Message, Part
+from widget_backend.bridge.models import Attempt, Delivery, Gate, Lane, LinkRecord, Message, Part
 from widget_backend.bridge.route import Outbox
 from widget_backend.bridge.routes import Stop
 from widget_backend.bridge.settle import Settlement, lock
@@ -61,7 +61,7 @@ def settle(
     trouble: list[EndError] = []
     with transaction(batch.account_id) as session:
         lock(session, [call.conversation_id for call in calls])
-        map = routes.read(session)
+        map = routes.read(session, also=batch.end_id)
         stop = map.stops.get(batch.end_id)
         if stop is None:
             return Trouble.LOST, []  # the end was erased while we spoke with it
@@ -135,12 +135,13 @@ def _one(
     settlement.close_attempt(
         call.attempt_id, outcome=OUTCOMES[type(outcome)], reason=reason, detail=detail, duration_ms=ms
     )
-    if part.attempt_id == call.attempt_id:
+    is_current = part.attempt_id == call.attempt_id
+    if is_current:
         part.attempt_id = None
     if isinstance(outcome, Accepted):
         _accepted(settlement, stop, delivery, part, call, outcome)  # a true answer wins, however late
-    elif delivery.status != Status.QUEUED or part.status == "accepted":
-        return  # an echo was faster than the answer
+    elif delivery.status != Status.QUEUED or not is_current:
+        return  # an echo was faster than the answer, or our lease ran out and somebody else has judged this attempt
     elif isinstance(outcome, NotThere):
         part.status = "queued"
     elif isinstance(outcome, Rejected):
@@ -150,7 +151,7 @@ def _one(
     elif isinstance(outcome, Retry) and call.is_lookup and outcome.after is not None:
         _wait(settlement.session, delivery, outcome.after)  # too early to tell: this conversation's affair only
     elif isinstance(outcome, Retry):
-        _retry(settlement, gate, delivery, outcome, trouble)
+        _retry(settlement, gate, delivery, outcome, trouble, attempt_id=call.attempt_id)
     else:
         trouble.append(outcome)
 
@@ -182,13 +183,15 @@ def _uncertain(
 ) -> None:
     repeat = stop.capabilities.repeat
     is_harmless = call.item.act in (Act.READ, Act.EDIT, Act.DELETE)
+    # one lost answer of an end that works is this message's affair; without any answer lately it is the end's
+    is_well = gate.ok_at is not None and gate.ok_at > clock.now() - WELL_FOR
     if repeat is Repeat.KEY or is_harmless:
-        # one lost answer of an end that works is this message's affair; without any answer lately it is the end's
-        is_well = gate.ok_at is not None and gate.ok_at > clock.now() - WELL_FOR
         scope = Scope.MESSAGE if is_well else Scope.END
         _retry(settlement, gate, delivery, Retry(outcome.reason, outcome.detail, scope=scope), trouble)
         return
     part.status = "uncertain"
+    if not is_well:
+        trouble.append(outcome)  # else one conversation after another would become uncertain
     limit = timedelta(seconds=runtime.get().config.reconcile_wait_s)
     is_over = part.attempted_at is not None and clock.now() > part.attempted_at + limit
     if repeat is Repeat.LOOKUP and not is_over:
@@ -197,10 +200,19 @@ def _uncertain(
         settlement.move(delivery, Status.UNCERTAIN, outcome.reason, outcome.detail)
 
 
-def _retry(settlement: Settlement, gate: _Gate, delivery: Delivery, outcome: Retry, trouble: list[EndError]) -> None:
+def _retry(
+    settlement: Settlement,
+    gate: _Gate,
+    delivery: Delivery,
+    outcome: Retry,
+    trouble: list[EndError],
+    *,
+    attempt_id: int | None = None,
+) -> None:
     """Trouble of the end backs off all its lanes; trouble of a message gets a few tries.
 
     An end that works for others right now blames the message, unless it said when to come again: a pause is nobody's fault and costs no try.
+    `attempt_id`: the attempt that surely did not arrive, if it is one.
     """
     now = clock.now()
     is_pause = outcome.after is not None or outcome.reason == "not_called"
@@ -219,12 +231,23 @@ def _retry(settlement: Settlement, gate: _Gate, delivery: Delivery, outcome: Ret
         return
     steps = runtime.get().config.message_retry_s
     if delivery.tries >= len(steps):
-        settlement.move(delivery, Status.FAILED, outcome.reason, outcome.detail)
+        is_in_doubt = delivery.act == Act.NEW and in_doubt(settlement.session, delivery, besides=attempt_id)
+        settlement.move(delivery, Status.UNCERTAIN if is_in_doubt else Status.FAILED, outcome.reason, outcome.detail)
         return
     wait = outcome.after or timedelta(seconds=steps[delivery.tries])
     delivery.tries += 1
     delivery.reason, delivery.detail = outcome.reason, outcome.detail[:2000]
     _wait(settlement.session, delivery, _jittered(wait))
+
+
+def in_doubt(session: Session, delivery: Delivery, *, besides: int | None = None) -> bool:
+    """Tell whether any attempt of a delivery may have arrived, besides one of which we know better."""
+    unknown = select(Attempt.id).where(
+        Attempt.delivery_id == delivery.id,
+        Attempt.outcome.in_(("uncertain", "lost", "open")),
+        Attempt.id.is_distinct_from(besides),
+    )
+    return session.scalar(unknown.limit(1)) is not None
 
 
 def _wait(session: Session, delivery: Delivery, wait: timedelta) -> None:

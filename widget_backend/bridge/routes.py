@@ -17,7 +17,7 @@ _READ = text("""
     select e.id, e.xmin::text as version, e.side, e.adapter, e.title, e.state, e.settings,
            array(select r.connection_id from routes r where r.account_id = e.account_id and r.channel_id = e.id)
              as connections
-    from ends e where e.deleted_at is null and e.state <> 'off'
+    from ends e where e.deleted_at is null and (e.state <> 'off' or e.id = :also)
 """)
 
 
@@ -48,11 +48,11 @@ class Map:
         return [self.stops[id] for id in wanted if id != origin_id and id in self.stops]
 
 
-def read(session: Session) -> Map:
-    """Read the map of the transaction's account."""
+def read(session: Session, *, also: UUID | None = None) -> Map:
+    """Read the map of the transaction's account. `also`: an end that belongs there even when it is off, for what it did before."""
     stops: dict[UUID, Stop] = {}
     feeds: dict[UUID, tuple[UUID, ...]] = {}
-    for row in session.execute(_READ):
+    for row in session.execute(_READ, {"also": also}):
         facts = registry.manifest(row.adapter).capabilities
         stops[row.id] = Stop(
             row.id, Side(row.side), row.adapter, row.title, row.state, row.settings, facts, row.version
