@@ -43,3 +43,11 @@ def test_uninstall_with_its_data_erases_the_end(pair: Pair) -> None:
     pair.stack.control("bitrix24", "uninstall", account=pair.portal["member_id"], app=app, clean=True)
     wait_for(lambda: not pair.rows("select 1 from ends where id = :id", id=pair.connection_id), what="the end erased")
     assert not pair.rows("select 1 from oauth_tokens where end_id = :id", id=pair.connection_id)
+
+
+def test_disconnected_channel_can_be_connected_again(pair: Pair) -> None:
+    life.disconnect(pair.account_id, pair.channel_id)
+    life.connect(pair.account_id, pair.channel_id)
+    user = new_user()
+    pair.customer(user, text="again")
+    pair.wait_seen(user, "again")
