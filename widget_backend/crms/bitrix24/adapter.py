@@ -24,7 +24,7 @@ from widget_backend.bridge.ends import (
     Pulled,
     PullRequest,
 )
-from widget_backend.bridge.errors import Misconfigured, Rejected, Retry, Uncertain, Unregistered, preparing
+from widget_backend.bridge.errors import EndError, Misconfigured, Rejected, Retry, Uncertain, Unregistered, preparing
 from widget_backend.bridge.events import Attachment
 from widget_backend.crms.bitrix24 import client_connector as connector
 from widget_backend.crms.bitrix24 import client_history as history
@@ -143,7 +143,11 @@ class Bitrix24:
         ]
         if again:  # 3.3: skip_phone_validate is for numbers that the validator refuses, and nothing else
             retried = [{**entries[at], "user": {**entries[at]["user"], "skip_phone_validate": "Y"}} for at in again]
-            for at, outcome in zip(again, self._send([batch[at] for at in again], retried), strict=True):
+            try:
+                sent: Sequence[Outcome] = self._send([batch[at] for at in again], retried)
+            except EndError as error:  # of these alone: what the first call showed must not be shown again
+                sent = [error] * len(again)
+            for at, outcome in zip(again, sent, strict=True):
                 outcomes[at] = outcome
         return outcomes
 
