@@ -9,6 +9,7 @@ from datetime import timedelta
 from threading import Lock
 from uuid import UUID
 
+import psycopg
 import structlog
 from flask import Blueprint, Response, request
 from sqlalchemy import func, update
@@ -55,7 +56,7 @@ def receive(key: str, name: str) -> Response:
     """
     try:
         return _receive(key, name)
-    except (OperationalError, InterfaceError, PoolTimeout) as error:
+    except (OperationalError, InterfaceError, PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as error:
         log.error("hook_not_kept", error=type(error).__name__)
         return _unavailable("the database is away")
 

@@ -21,6 +21,7 @@ MAX_FIELDS = 10_000
 _MAX_PATH_CHARS = 200
 _MAX_KEY_CHARS = 60
 _MAX_NUMBER_CHARS = 100
+_MAX_ID_CHARS = 250  # an index of the database holds 2704 bytes, some of them two ids
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,30}")
 # Possessive, and the closing quote optional: linear time even for texts that never end.
@@ -96,11 +97,12 @@ class Reader:
         return self.text() if self.is_there else other
 
     def remote_id(self) -> str:
-        """Return an id of theirs: a text that is not empty or a whole number, as a text."""
-        if isinstance(self._value, str) and self._value:
-            return safe_text(self._value)
-        if isinstance(self._value, int) and not isinstance(self._value, bool):
-            return str(self._value)
+        """Return an id of theirs: a text that is not empty and not long, or a whole number, as a text."""
+        is_text = isinstance(self._value, str) and self._value
+        if is_text or (isinstance(self._value, int) and not isinstance(self._value, bool)):
+            id = safe_text(str(self._value))
+            if len(id) <= _MAX_ID_CHARS:
+                return id
         self._fail("id")
 
     def remote_id_or(self, other: str) -> str:

@@ -194,3 +194,9 @@ def test_a_form_is_bounded(raw: bytes) -> None:
 def test_read_json_and_read_form_give_readers() -> None:
     assert reading.read_json(b'{"a":[1]}')["a"][0].integer() == 1
     assert reading.read_form(b"a[0]=1")["a"][0].integer() == 1
+
+
+def test_an_id_that_no_index_can_hold_is_malformed() -> None:
+    assert Reader("x" * 250).remote_id() == "x" * 250
+    with pytest.raises(Malformed):
+        Reader("x" * 251).remote_id()

@@ -91,9 +91,9 @@ def work(lease: Lease, *, limit: int = BATCH) -> bool:
     """Take one batch of an inbox; tell whether there may be more at once."""
     try:
         return _work(lease, limit)
-    except OperationalError:
-        raise  # the database is away or broke a tie: the same batch again, later
-    except Exception:
+    except Exception as error:
+        if _is_away(error):
+            raise  # the same batch again, later
         log.exception("inbox_batch_failed", end=str(lease.end_id))
         return _one_by_one(lease)
 
@@ -127,9 +127,9 @@ def _one_by_one(lease: Lease) -> bool:
         return False
     try:
         return _work(lease, 1)
-    except OperationalError:
-        raise
     except Exception as error:
+        if _is_away(error):
+            raise
         log.exception("inbox_hook_failed", end=str(lease.end_id), trace=first.trace_id)
         tries = first.tries + 1
         with transaction(lease.account_id) as session:
@@ -144,6 +144,12 @@ def _one_by_one(lease: Lease) -> bool:
                 .values(inbox_not_before=func.now() + text(f"interval '{min(tries, 5)} seconds'"))
             )
         return tries >= TRIES
+
+
+def _is_away(error: Exception) -> bool:
+    """Tell a database that is away, or broke a tie, from a hook that it cannot hold (SQLSTATE class 54: a limit of the program)."""
+    state = str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
+    return isinstance(error, OperationalError) and not state.startswith("54")
 
 
 def _still_ours(session: Session, lease: Lease) -> bool:
