@@ -90,6 +90,14 @@ _slow: dict[Future[object], tuple[str, UUID, UUID]] = {}
 """Fetches and pulls of this process that are under way: (kind, end, lease). They wait for slow hosts, so that a slice never waits for them."""
 
 
+def keep_slow() -> None:
+    """Renew the leases of what is slow; the heartbeat of the process. Raises: sqlalchemy.exc.DBAPIError."""
+    tokens = [token for _kind, _end, token in list(_slow.values())]
+    if tokens:
+        errands.renew(tokens)
+        pull.renew(tokens)
+
+
 def leave() -> None:
     """Give back what is slow and end this process without waiting for it: another worker begins it anew."""
     tokens = [token for _kind, _end, token in list(_slow.values())]

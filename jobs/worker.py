@@ -38,7 +38,7 @@ class Worker(rq.SimpleWorker):
 
 
 class Heartbeat(threading.Thread):
-    """Says in the database that this process lives."""
+    """Says in the database that this process lives, and so do the fetches and pulls that it has begun."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(name="alive", daemon=True)
@@ -50,6 +50,7 @@ class Heartbeat(threading.Thread):
         while True:
             try:
                 self.beat()
+                exchange.keep_slow()
             except DBAPIError as error:
                 log.warning("heartbeat_failed", error=type(error).__name__)
             time.sleep(runtime.get().config.heartbeat_s)

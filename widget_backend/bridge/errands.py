@@ -27,7 +27,8 @@ log = structlog.get_logger()
 
 TRIES = 6
 FETCH_DEADLINE = timedelta(minutes=5)
-LEASE_S = 400
+LEASE_S = 30
+"""Renewed by the process that holds it, so that the file of a worker that died is fetched again while its message still waits."""
 PER_END = 4
 
 _TAKE = text("""
@@ -37,7 +38,7 @@ _TAKE = text("""
     ),
     picked as (
         select e.subject_id from errands e join due d on d.subject_id = e.subject_id
-        where d.place <= :per_end limit :limit for update of e skip locked
+        where d.place <= :per_end and e.not_before <= now() limit :limit for update of e skip locked
     )
     update errands e set lease = :token, not_before = now() + make_interval(secs => :lease_s)
     from picked p where e.subject_id = p.subject_id
@@ -70,6 +71,13 @@ def take(limit: int, full_ends: Collection[UUID] = (), *, per_end: int = PER_END
         Task(row.subject_id, row.kind, row.account_id, row.end_id, row.conversation_id, row.tries, token)
         for row in rows
     ]
+
+
+def renew(tokens: Collection[UUID]) -> None:
+    """Keep what is being fetched."""
+    until = func.now() + timedelta(seconds=LEASE_S)
+    with transaction(None) as session:
+        session.execute(update(Errand).where(Errand.lease.in_(list(tokens))).values(not_before=until))
 
 
 def give_back(tokens: Collection[UUID]) -> None:
@@ -181,17 +189,17 @@ def _failed(task: Task, error: Exception) -> None:
 
 def _let_go(task: Task) -> None:
     """Let lanes of the conversation look at once, instead of at their next poll."""
+    waits = (
+        Lane.conversation_id == task.conversation_id,
+        Lane.settled_seq < Lane.last_seq,
+        Lane.not_before > func.now(),
+        Lane.not_before < func.now() + timedelta(seconds=2),
+    )
     with transaction(None) as session:
-        session.execute(
-            update(Lane)
-            .where(
-                Lane.conversation_id == task.conversation_id,
-                Lane.settled_seq < Lane.last_seq,
-                Lane.not_before > func.now(),
-                Lane.not_before < func.now() + timedelta(seconds=2),
-            )
-            .values(not_before=func.now())
-        )
+        # lanes of several ends: whoever holds one of them may want another
+        free = session.scalars(select(Lane.end_id).where(*waits).with_for_update(skip_locked=True)).all()
+        here = (Lane.conversation_id == task.conversation_id, Lane.end_id.in_(free))
+        session.execute(update(Lane).where(*here).values(not_before=func.now()))
 
 
 def count_waiting(account_id: UUID) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, func, select, text, update
+from sqlalchemy import ColumnElement, func, select, text, tuple_, update
 from sqlalchemy.orm import Session
 
 from widget_backend.bridge import runtime
@@ -155,10 +155,14 @@ def renew(tokens: Collection[UUID]) -> None:
         return
     until = func.now() + timedelta(seconds=runtime.get().config.lease_s)
     with transaction(None) as session:
-        mine = _locked(session, Lane.lease.in_(list(tokens)), Lane.lease_until > func.now())
-        session.execute(
-            update(Lane).where(Lane.lease.in_(list(tokens)), Lane.conversation_id.in_(mine)).values(lease_until=until)
-        )
+        # whoever holds one of these rows may want another of them: wait for nobody, the next beat renews what this one left out
+        mine = session.execute(
+            select(Lane.end_id, Lane.conversation_id)
+            .where(Lane.lease.in_(list(tokens)), Lane.lease_until > func.now())
+            .with_for_update(skip_locked=True)
+        ).all()
+        at = tuple_(Lane.end_id, Lane.conversation_id)
+        session.execute(update(Lane).where(at.in_([tuple(row) for row in mine])).values(lease_until=until))
     with transaction(None) as session:
         session.execute(
             update(Gate)

@@ -62,6 +62,13 @@ def take(limit: int) -> list[Task]:
     return [Task(row.end_id, row.account_id, row.cursor, row.pulled_at, token) for row in rows]
 
 
+def renew(tokens: Collection[UUID]) -> None:
+    """Keep what is being pulled: one round of a slow end may take longer than a lease."""
+    until = func.now() + timedelta(seconds=LEASE_S)
+    with transaction(None) as session:
+        session.execute(update(Gate).where(Gate.pull_lease.in_(list(tokens))).values(pull_lease_until=until))
+
+
 def give_back(tokens: Collection[UUID]) -> None:
     """Let others begin anew what was leased here and will not be finished."""
     with transaction(None) as session:

@@ -12,7 +12,8 @@ from uuid import UUID
 from sqlalchemy import text
 
 from tests.unit.bridge.conftest import make_channel, make_conversation, make_lane
-from widget_backend.bridge import lanes, life
+from widget_backend import ids
+from widget_backend.bridge import errands, lanes, life, pull
 from widget_backend.bridge.tenancy import transaction
 
 
@@ -136,6 +137,34 @@ def test_order_within_each_lane_holds_with_many_workers(account_id: UUID, channe
     assert {conversation: done[conversation] for conversation in conversations} == {
         conversation: list(range(1, 9)) for conversation in conversations
     }
+
+
+def test_renewing_waits_for_nobody(account_id: UUID, channel_id: UUID) -> None:
+    for _ in range(2):
+        make_lane(account_id, channel_id, make_conversation(account_id, channel_id))
+    batches = lanes.take(1)
+    _change("update lanes set lease_until = now() + interval '5 seconds'")
+    with transaction(None) as session:
+        held = session.scalar(text("select conversation_id from lanes limit 1 for update"))
+        lanes.renew([batch.token for batch in batches])
+    with transaction(None) as session:
+        soon = text("select conversation_id from lanes where lease_until < now() + interval '10 seconds'")
+        assert session.scalars(soon).all() == [held]
+
+
+def test_what_is_slow_stays_leased_while_its_process_lives(account_id: UUID, channel_id: UUID) -> None:
+    conversation_id = make_conversation(account_id, channel_id)
+    _change(
+        "insert into errands (subject_id, kind, account_id, end_id, conversation_id)"
+        f" values ('{ids.new_id()}', 'file', '{account_id}', '{channel_id}', '{conversation_id}')"
+    )
+    _change("update gates set pull_at = now()")
+    fetch, pulled = errands.take(1)[0], pull.take(1)[0]
+    _change("update errands set not_before = now()")
+    _change("update gates set pull_lease_until = now()")
+    errands.renew([fetch.token])
+    pull.renew([pulled.token])
+    assert errands.take(1) == [] and pull.take(1) == []
 
 
 def test_seconds_to_next_knows_lanes_and_gates(account_id: UUID, channel_id: UUID) -> None:
