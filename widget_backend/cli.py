@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import click
+from sqlalchemy.exc import IntegrityError
 
 from widget_backend import backup as backups
 from widget_backend import config as settings
 from widget_backend import create_app, doctor, local_secrets, settings_page
 from widget_backend import run as running
+from widget_backend.accounts.apps import add as add_app
 from widget_backend.accounts.signup import create_account
+from widget_backend.bridge import registry
+from widget_backend.bridge.tenancy import transaction
 from widget_backend.config import Config, ConfigError
 from widget_backend.database import migrate_schema
 from widget_backend.demo import DemoError
@@ -124,6 +128,30 @@ def account_create(name: str, email: str, password: str) -> None:
     with create_app(Config.from_env()).app_context():
         made = create_account(name, email=email, password=password)
         click.echo(json.dumps({"account": str(made.id), "email": email.lower(), "password": password}))
+
+
+@main.group("app")
+def apps() -> None:
+    """Keys of this server at a CRM, for every account (a catalogue app)."""
+
+
+@apps.command("add")
+@click.argument("adapter", type=click.Choice([one.key for one in registry.manifests() if one.needs_app]))
+@click.option("--client-id", required=True)
+@click.option("--client-secret", prompt=True, hide_input=True, help="Asked for when not given.")
+@explained
+def app_add(adapter: str, client_id: str, client_secret: str) -> None:
+    """Add a catalogue app and print the addresses for its card."""
+    config = Config.from_env()
+    with create_app(config).app_context():
+        try:
+            with transaction(None) as session:
+                key = add_app(session, adapter, client_id=client_id, secret=client_secret, title="Mostik").key
+        except IntegrityError as error:
+            raise click.ClickException("this client id is known already") from error
+    base = f"{config.public_url}/embedded/{key}"
+    addresses = {"application": base, "installer": f"{base}/install", "redirect": f"{config.public_url}/oauth/callback"}
+    click.echo(json.dumps(addresses, indent=1))
 
 
 @main.group()

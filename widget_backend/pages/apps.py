@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response as Redirect
 
 from oauth import installs, routes, store
 from widget_backend import crypto, ids, language
-from widget_backend.accounts import access, throttle
+from widget_backend.accounts import access, apps, throttle
 from widget_backend.accounts.models import App, AuditEntry
 from widget_backend.bridge import registry, runtime, setup
 from widget_backend.bridge.tenancy import transaction
@@ -140,21 +140,10 @@ def _key(token: str, account_id: UUID) -> str:
 
 
 def _add(account_id: UUID, adapter: str, key: str, client_id: str, secret: str, actor: str) -> str:
-    app_id = ids.new_id()
     try:
         with transaction(account_id) as session:
-            session.add(
-                App(
-                    id=app_id,
-                    account_id=account_id,
-                    adapter=adapter,
-                    key=key,
-                    client_id=client_id,
-                    secret=crypto.seal_text(secret, f"app:{app_id}"),
-                    settings={},
-                )
-            )
-            session.add(AuditEntry(account_id=account_id, actor=actor, action="app.add", subject=str(app_id)))
+            app = apps.add(session, adapter, client_id=client_id, secret=secret, account_id=account_id, key=key)
+            session.add(AuditEntry(account_id=account_id, actor=actor, action="app.add", subject=str(app.id)))
     except IntegrityError:
         return "taken"
     return ""

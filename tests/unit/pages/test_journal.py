@@ -100,7 +100,7 @@ def test_a_deep_page_starts_inside_the_index(house: House) -> None:
 def test_a_message_page_says_in_words_what_happened(browser: Browser, house: House) -> None:
     page = browser.get(f"/messages/{house.answer_id}").text
     assert "не отправлено" in page and "Клиент запретил писать ему" in page
-    assert "Попытка 1: отклонено" in page and "Пропущено: это не групповой чат" in page and "Отправить ещё раз" in page
+    assert "Попытка 1: отклонено" in page and "Не мешает: это не групповой чат" in page and "Отправить ещё раз" in page
     asked = browser.get(f"/messages/{house.message_id}").text
     assert "выгружено" in asked and "Отправить ещё раз" not in asked
 

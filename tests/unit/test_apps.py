@@ -1,0 +1,42 @@
+"""The keys of this server at a CRM, as its owner adds them by command."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from widget_backend import cli
+from widget_backend.accounts.models import App
+from widget_backend.bridge import life
+from widget_backend.config import Config
+
+
+@pytest.fixture
+def command(config: Config, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    """Run commands with the settings of the tests."""
+    monkeypatch.setattr(Config, "from_env", classmethod(lambda cls, environ=None: config))
+    return CliRunner()
+
+
+def test_app_added_by_command_has_addresses_and_a_sealed_secret(db: Any, command: CliRunner) -> None:
+    """Add a catalogue app; its secret is stored sealed and opens for hooks and tokens."""
+    words = ["app", "add", "bitrix24", "--client-id", "app.1", "--client-secret", "s3cret"]
+    done = command.invoke(cli.main, words)
+    assert done.exit_code == 0, done.output
+    app = db.session.query(App).one()
+    assert app.account_id is None
+    assert json.loads(done.stdout[done.stdout.index("{") :])["installer"].endswith(f"/embedded/{app.key}/install")
+    assert b"s3cret" not in app.secret
+    assert life.app_owner(app).secrets["client_secret"] == "s3cret"
+
+
+def test_app_added_twice_is_refused_with_the_reason(db: Any, command: CliRunner) -> None:
+    """Add the same client id again."""
+    words = ["app", "add", "bitrix24", "--client-id", "app.1", "--client-secret", "s3cret"]
+    command.invoke(cli.main, words)
+    again = command.invoke(cli.main, words)
+    assert again.exit_code == 1 and "known already" in again.output
+    assert db.session.query(App).count() == 1
