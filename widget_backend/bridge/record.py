@@ -163,7 +163,8 @@ class Recorder:
         key = (event.scope, event.remote_id)
         if key in self.keys:
             return "duplicate"
-        if event.own_key and self.settlement.confirm_own(self.stop.id, event):
+        place = self.spots.get(self._address(event))
+        if event.own_key and place is not None and self.settlement.confirm_own(self.stop.id, place.id, event):
             if key in self.settlement.named:
                 self.keys[key] = Known(*self.settlement.named[key])
                 self._release_parked(event)
@@ -182,7 +183,7 @@ class Recorder:
                 return "album"
         message_id = self._add(event, spot, trace_id)
         self._remember_key(key, message_id)
-        if album is not None:
+        if album is not None and album not in self.keys:
             self._remember_key(album, message_id)
         self._route(event, spot, message_id)
         if event.is_partial:

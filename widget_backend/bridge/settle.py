@@ -66,12 +66,15 @@ class Settlement:
         self._turns: list[dict[str, object]] = []
         self._attempts: list[dict[str, object]] = []
 
-    def confirm_own(self, end_id: UUID, event: MessageReceived) -> bool:
-        """Match an echo with our own part by its key; a match settles the part even if its call never answered. Tell whether it was ours."""
+    def confirm_own(self, end_id: UUID, conversation_id: UUID, event: MessageReceived) -> bool:
+        """Match an echo with our own part by its key; a match settles the part even if its call never answered. Tell whether it was ours.
+
+        Programs of others choose their numbers too: one of ours that comes from another conversation is a coincidence.
+        """
         part = part_by_key(self.session, end_id, event.own_key)
-        if part is None:
+        delivery = self.session.get_one(Delivery, part.delivery_id) if part is not None else None
+        if part is None or delivery is None or delivery.conversation_id != conversation_id:
             return False
-        delivery = self.session.get_one(Delivery, part.delivery_id)
         self.accept(delivery, part, (event.remote_id,), event.scope)
         return True
 
