@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from uuid import UUID
 
 import structlog
 from sqlalchemy import delete, func, select, text, update
+from sqlalchemy.exc import OperationalError
 
 from jobs import exchange, queues
 from widget_backend.bridge import held, life, registry, runtime, wake
@@ -43,10 +46,11 @@ def release_held() -> None:
     with transaction(None) as session:
         gates = session.execute(select(Gate.account_id, Gate.end_id)).all()
     for account_id, end_id in gates:
-        with transaction(account_id) as session:
-            waits = session.scalar(select(Parked.id).where(Parked.end_id == end_id).limit(1))
-        if waits is not None and held.release_overdue(account_id, end_id):
-            wake.poke()
+        with _alone("release_held", end_id):
+            with transaction(account_id) as session:
+                waits = session.scalar(select(Parked.id).where(Parked.end_id == end_id).limit(1))
+            if waits is not None and held.release_overdue(account_id, end_id):
+                wake.poke()
 
 
 def check_ends() -> None:
@@ -54,15 +58,31 @@ def check_ends() -> None:
     with transaction(None) as session:
         gates = session.execute(select(Gate.account_id, Gate.end_id).where(Gate.is_open)).all()
     for account_id, end_id in gates:
+        with _alone("check_ends", end_id):
+            _check(account_id, end_id)
+
+
+def _check(account_id: UUID, end_id: UUID) -> None:
+    try:
         try:
-            try:
-                registry.adapter(life.snapshot(account_id, end_id)).check()
-            except Unregistered as error:
-                log.warning("end_registered_again", end=str(end_id), reason=error.reason)
-                life.connect(account_id, end_id)
-        except EndError as error:
-            life.mark_lost(account_id, end_id, error)
-            log.warning("end_check_failed", end=str(end_id), reason=error.reason)
+            registry.adapter(life.snapshot(account_id, end_id)).check()
+        except Unregistered as error:
+            log.warning("end_registered_again", end=str(end_id), reason=error.reason)
+            life.connect(account_id, end_id)
+    except EndError as error:
+        life.mark_lost(account_id, end_id, error)
+        log.warning("end_check_failed", end=str(end_id), reason=error.reason)
+
+
+@contextmanager
+def _alone(schedule: str, end_id: UUID) -> Iterator[None]:
+    """Let trouble that nobody expected with one end not keep the others from their turn."""
+    try:
+        yield
+    except OperationalError:
+        raise  # the database is away: for all of them
+    except Exception:
+        log.exception("schedule_failed_for_end", schedule=schedule, end=str(end_id))
 
 
 def keep_house() -> None:
@@ -87,5 +107,5 @@ def all_schedules() -> list[Schedule]:
         Schedule(SWEEP, queues.EXCHANGE, sweep, every, ttl_s=3 * every, timeout_s=wake.JOB_TIMEOUT_S),
         Schedule("release_held", queues.SCHEDULES, release_held, 20, ttl_s=60),
         Schedule("keep_house", queues.SCHEDULES, keep_house, 3600, ttl_s=3600),
-        Schedule("check_ends", queues.SCHEDULES, check_ends, 1800, ttl_s=1800, timeout_s=1500),
+        Schedule("check_ends", queues.SCHEDULES, check_ends, 300, ttl_s=300, timeout_s=280),
     ]

@@ -66,7 +66,7 @@ def release_overdue(account_id: UUID, end_id: UUID) -> bool:
                 Parked.end_id == end_id, Parked.waits_for == "message", Parked.at < func.now() - MESSAGE_WAIT
             )
         )
-        return _record(session, stop_of(row), read(session, also=end_id), account_id, overdue)
+        return _record(session, stop_of(row), read(session), account_id, overdue)
 
 
 def _record(session: Session, stop: Stop, map: Map, account_id: UUID, waiting: Sequence[Parked]) -> bool:

@@ -107,7 +107,7 @@ def _work(lease: Lease, limit: int) -> bool:
         end = session.get(EndRecord, lease.end_id)
         if not rows or end is None:
             return False
-        map = routes.read(session, also=end.id)
+        map = routes.read(session)
         recorder = Recorder(session, lease.account_id, map.stops[end.id], map)
         parsed = [_Parsed(row, _parse(row, life.owner_of(end))) for row in rows]
         recorder.prepare([event for one in parsed for event in one.events])

@@ -136,8 +136,11 @@ def app_owner(app: App) -> Owner:
     )
 
 
-def connect(account_id: UUID | str, end_id: UUID | str, *, actor: str = "") -> Connected:
-    """Let the adapter connect the end, store what it says and open its lanes. Raises: EndError; the end is then in `error`."""
+def connect(account_id: UUID | str, end_id: UUID | str, *, actor: str = "", is_repair: bool = False) -> Connected:
+    """Let the adapter connect the end, store what it says and open its lanes.
+
+    Raises: EndError; the end is then in `error`, unless this is a repair of a working end, which stays as it is when only that failed.
+    """
 
     def keep(*, settings: Mapping[str, object] | None = None, secrets: Mapping[str, str] | None = None) -> None:
         change(account_id, end_id, settings=settings, secrets=secrets)
@@ -151,7 +154,8 @@ def connect(account_id: UUID | str, end_id: UUID | str, *, actor: str = "") -> C
         with outside.patience(CONNECT_PATIENCE):
             connected: Connected = registry.adapter(end).connect(keep)
     except EndError as error:
-        mark_lost(account_id, end_id, error)
+        if isinstance(error, AccessLost) or not is_repair:
+            mark_lost(account_id, end_id, error)
         raise
     account, id = UUID(str(account_id)), UUID(str(end_id))
     try:

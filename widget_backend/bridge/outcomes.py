@@ -61,7 +61,7 @@ def settle(
     trouble: list[EndError] = []
     with transaction(batch.account_id) as session:
         lock(session, [call.conversation_id for call in calls])
-        map = routes.read(session, also=batch.end_id)
+        map = routes.read(session)
         stop = map.stops.get(batch.end_id)
         if stop is None:
             return Trouble.LOST, []  # the end was erased while we spoke with it

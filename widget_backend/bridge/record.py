@@ -389,6 +389,7 @@ class Recorder:
                 Delivery.conversation_id == spot.id,
                 Delivery.act == Act.NEW.value,
                 Part.attempt_id.is_not(None),
+                Part.attempted_at > clock.now() - changes.ECHO_WAIT,  # after that nobody waits for its echo any more
             )
         )
         return self.session.scalar(open_part.limit(1)) is not None

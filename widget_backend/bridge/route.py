@@ -6,7 +6,7 @@ Runs inside a transaction that holds the conversation's lock (record, settle). D
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -87,6 +87,9 @@ class Outbox:
                 channel_settings=channel.settings if channel else {},
                 end_settings=stop.settings,
             )
+            if stop.is_off:
+                self._refuse(matter, stop, "channel_off")
+                continue
             status, trace = rules.judge(question)
             self._traces += [_trace(matter, stop.id, rule, verdict) for rule, verdict in trace]
             if status is None:
@@ -95,6 +98,14 @@ class Outbox:
                 self._settled.append(_row(matter, stop, Act.NEW.value, status=status, reason=trace[-1][1].why))
         if not stops:
             self._traces.append(_trace(matter, None, "routes", rules.Verdict(Status.FILTERED, "no_route")))
+
+    def _refuse(self, matter: Matter, stop: Stop, reason: str) -> None:
+        """Note that a message cannot go to an end, and tell who wrote it."""
+        row = _row(matter, stop, Act.NEW.value, status=Status.FAILED, reason=reason)
+        self._settled.append(row)
+        self._traces.append(_trace(matter, stop.id, "routes", rules.Verdict(Status.FAILED, reason)))
+        told = replace(matter, act=Act.STATUS)
+        self.report(told, status=Status.FAILED.value, reason=reason, delivery_id=row["id"])  # type: ignore[arg-type]
 
     def change(self, matter: Matter) -> None:
         """Decide where an edit or a deletion goes: to every end that has, or will have, the message itself."""
@@ -107,12 +118,13 @@ class Outbox:
             )
         ).all()
         for id in holders:
-            if id in self.map.stops:
-                self._queue_once(matter, self.map.stops[id], f"{matter.act.value}:{matter.version}")
+            stop = self.map.working(id)
+            if stop is not None:
+                self._queue_once(matter, stop, f"{matter.act.value}:{matter.version}")
 
     def report(self, matter: Matter, *, status: str, reason: str, delivery_id: UUID) -> None:
         """Tell the end where a message was written what became of it: a report is itself a delivery."""
-        stop = self.map.stops.get(matter.origin_id)
+        stop = self.map.working(matter.origin_id)
         if stop is None or stop.side is not Side.CRM or not stop.capabilities.reports:
             return
         if status in _ARRIVED and status not in stop.capabilities.told:
@@ -123,7 +135,7 @@ class Outbox:
 
     def read(self, matter: Matter) -> None:
         """Mark the client's messages as read in his network, where it can."""
-        stop = self.map.stops.get(matter.channel_id)
+        stop = self.map.working(matter.channel_id)
         if stop is not None and stop.capabilities.can_mark_read:
             self._queue_once(matter, stop, Act.READ.value)
 
