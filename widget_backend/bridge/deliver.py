@@ -201,7 +201,11 @@ def _after_lost_lease(settlement: Settlement, stop: Stop, head: Head, part: Part
     assert part.attempt_id is not None
     settlement.close_attempt(part.attempt_id, outcome="lost", reason="lease_lost")
     part.attempt_id = None
-    delivery.lost_leases += 1
+    # whoever looks up in time may be lost with his process: that is no sign that this delivery kills its workers
+    in_time = timedelta(seconds=runtime.get().config.reconcile_wait_s)
+    left_at = part.attempted_at if part.status == "uncertain" else None
+    if left_at is None or clock.now() > left_at + in_time:
+        delivery.lost_leases += 1
     is_harmless = part.content.get("act") not in (Act.NEW.value, Act.STATUS.value)
     if stop.capabilities.repeat is Repeat.KEY or is_harmless:
         may_go_on = delivery.lost_leases < LOST_LEASES
