@@ -20,14 +20,14 @@ from oauth.grants import Grant
 from tests.bridge.pair import Pair, make_pair, new_user
 from tests.chaos.doomed import FOLDER, arm
 from tests.chaos.storm import strip_marks
-from tests.stack import Stack, running, wait_for
+from tests.stack import Json, Stack, running, wait_for
 from widget_backend.bridge import life
 from widget_backend.bridge.ends import Side
 from widget_backend.crypto import Secret
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
-SETTINGS = {
+SETTINGS: Json = {
     "MOSTIK_BITRIX24_RATE": "500",
     "MOSTIK_BITRIX24_BURST": "500",
     "MOSTIK_EXCHANGE_LEASE_S": "5",
@@ -115,7 +115,8 @@ def stack() -> Iterator[Stack]:
         gunicorn = [python, "-m", "gunicorn", "-c", "python:widget_backend.web_server", "tests.chaos.doomed:web()"]
         worker = [python, "-m", "tests.chaos.doomed", "exchange"]
         commands = {"web": gunicorn, "exchange-1": worker, "exchange-2": worker}
-        with running(commands, **SETTINGS, **{FOLDER: folder}) as product:
+        settings = {**SETTINGS, FOLDER: folder}
+        with running(commands, **settings) as product:
             product.tend()
             yield product
 

@@ -39,7 +39,7 @@ LIMIT_USED = 0.95
 LATENCY_S = 2.0
 RESTING_CPU = 0.25
 """Of one core, for all exchange processes together, while nothing can be delivered."""
-SETTINGS = {"MOSTIK_EXCHANGE_END_RETRY_S": "1,2,4,6"}
+SETTINGS: Json = {"MOSTIK_EXCHANGE_END_RETRY_S": "1,2,4,6"}
 DAY = "interval '1 day'"
 
 
@@ -130,7 +130,7 @@ def _limit_used(stack: Stack, patient: Tenant, back_at: float) -> float:
     calls = stack.ledger("bitrix24", "call")
     mine = [call for call in calls if call["account"] == patient.portal["member_id"] and not call.get("batch")]
     steady = [call["real_at"] for call in mine if call["real_at"] > back_at][BURST:-5]
-    share = (len(steady) - 1) / (steady[-1] - steady[0]) / RATE
+    share = float((len(steady) - 1) / (steady[-1] - steady[0]) / RATE)
     longest = max(later - earlier for earlier, later in pairwise(steady))
     print(
         f"catch-up: {len(steady)} requests in {steady[-1] - steady[0]:.1f} s, {share:.1%} of the limit; pause {longest:.2f} s"
@@ -220,7 +220,7 @@ def _cpu_while(stack: Stack, seconds: float) -> float:
     begun, used = time.monotonic(), [_cpu_s(stack, name) for name in names]
     time.sleep(seconds)
     more = sum(_cpu_s(stack, name) for name in names) - sum(used)
-    return more / (time.monotonic() - begun)
+    return float(more / (time.monotonic() - begun))
 
 
 def _cpu_s(stack: Stack, name: str) -> float:
