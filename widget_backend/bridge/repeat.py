@@ -49,7 +49,7 @@ def repeat(account_id: UUID, delivery_id: UUID, *, key: str, actor: str) -> bool
         delivery = session.get_one(Delivery, delivery_id, populate_existing=True)
         if not _is_new(session, delivery, key, actor):
             return False
-        stop = routes.read(session).stops.get(delivery.end_id)
+        stop = routes.read(session).working(delivery.end_id)
         if stop is None:
             raise CannotRepeat("end_off")
         _queue(session, stop, delivery, actor)

@@ -13,8 +13,9 @@ from widget_backend import ids
 from widget_backend.bridge import deliver, lanes, life, outcomes, routes, runtime
 from widget_backend.bridge.deliver import Call
 from widget_backend.bridge.ends import Accepted, Act, Outcome
-from widget_backend.bridge.errors import AccessLost, Retry, Scope, Uncertain
+from widget_backend.bridge.errors import AccessLost, Rejected, Retry, Scope, Uncertain
 from widget_backend.bridge.lanes import Batch
+from widget_backend.bridge.repeat import CannotRepeat, repeat
 from widget_backend.bridge.route import Matter, Outbox
 from widget_backend.bridge.tenancy import transaction
 
@@ -142,3 +143,15 @@ def test_a_late_refusal_does_not_touch_the_attempt_of_who_took_over(account_id: 
             text("select p.attempt_id, d.tries from parts p join deliveries d on d.id = p.delivery_id")
         ).one()
     assert (row.attempt_id, row.tries) == (second.attempt_id, 0)
+
+
+def test_nothing_is_repeated_towards_an_end_that_is_off(
+    account_id: UUID, channel_id: UUID, conversation_id: UUID
+) -> None:
+    try_with(account_id, conversation_id, Rejected("client_forbade"))
+    life.set_state(account_id, channel_id, "off")
+    with transaction(account_id) as session:
+        delivery_id = session.scalar(text("select id from deliveries"))
+    with pytest.raises(CannotRepeat, match="end_off"):
+        repeat(account_id, delivery_id, key="a key", actor="Анна")
+    assert status(account_id) == "failed"
