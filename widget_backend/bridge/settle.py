@@ -86,6 +86,8 @@ class Settlement:
                 # an echo is faster than the answer; if the caller is dead, nobody else would close his attempt
                 self.close_attempt(part.attempt_id, outcome="accepted")
             part.attempt_id = None
+            if delivery.trigger != "auto":
+                self._spare_repeat(part)
             self.named |= {(scope, remote_id): (delivery.message_id, part.id) for remote_id in remote_ids}
             self._keys += [
                 {
@@ -165,6 +167,17 @@ class Settlement:
         if self._attempts:
             connection.execute(_CLOSE_ATTEMPT, self._attempts)
         self._keys, self._turns, self._attempts = [], [], []
+
+    def _spare_repeat(self, part: Part) -> None:
+        """Do not send again a part that arrived after all, if the repeat a person asked for has not sent it yet."""
+        repeats = select(Part).where(
+            Part.delivery_id == part.delivery_id,
+            Part.number == part.number,
+            Part.generation > part.generation,
+            Part.attempts == 0,
+        )
+        for again in self.session.scalars(repeats):
+            again.status, again.remote_ids, again.attempted_at = "accepted", part.remote_ids, part.attempted_at
 
     def _is_complete(self, delivery: Delivery, part: Part) -> bool:
         if int(str(part.content.get("of", 1))) == 1:

@@ -155,3 +155,18 @@ def test_nothing_is_repeated_towards_an_end_that_is_off(
     with pytest.raises(CannotRepeat, match="end_off"):
         repeat(account_id, delivery_id, key="a key", actor="Анна")
     assert status(account_id) == "failed"
+
+
+def test_a_part_that_arrived_after_all_is_not_sent_again(account_id: UUID, conversation_id: UUID) -> None:
+    batch = take()
+    call = call_out(batch, conversation_id)
+    with transaction(account_id) as session:
+        session.execute(text("update parts set content = content || '{\"of\": 2}'"))
+        session.execute(text("update deliveries set status = 'uncertain'"))
+        session.execute(text("update lanes set settled_seq = last_seq"))
+        delivery_id = session.scalar(text("select id from deliveries"))
+    assert repeat(account_id, delivery_id, key="a key", actor="Анна")
+    outcomes.settle(batch, [call], [(Accepted(remote_ids=("55",)), 1)])
+    with transaction(account_id) as session:
+        rows = session.execute(text("select generation, status, remote_ids from parts order by generation")).all()
+    assert [tuple(row) for row in rows] == [(1, "accepted", ["55"]), (2, "accepted", ["55"])]
