@@ -13,6 +13,7 @@ from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.exc import OperationalError
 
 from jobs import exchange, queues
+from widget_backend.accounts.models import SecurityEvent
 from widget_backend.bridge import held, life, registry, runtime, wake
 from widget_backend.bridge.errors import EndError, Unregistered
 from widget_backend.bridge.inbox import NEW
@@ -22,6 +23,7 @@ from widget_backend.bridge.tenancy import transaction
 log = structlog.get_logger()
 
 SWEEP = "sweep"
+SECURITY_EVENTS_FOR = timedelta(days=90)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ def keep_house() -> None:
     with transaction(None) as session:
         session.execute(text("select mostik_make_partitions(2)"))
         session.execute(delete(Inbox).where(Inbox.received_at < func.now() - timedelta(days=days), Inbox.state != NEW))
+        session.execute(delete(SecurityEvent).where(SecurityEvent.at < func.now() - SECURITY_EVENTS_FOR))
         session.execute(delete(Worker).where(Worker.beat_at < func.now() - timedelta(minutes=10)))
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import cast
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 from sqlalchemy import func, select, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from oauth.grants import Grant, Keys, Provider
@@ -28,6 +29,8 @@ LEASE = timedelta(seconds=40)
 """Longer than a refresh may take (a provider's call is bounded at 20 s), shorter than anybody's patience."""
 
 WAIT = timedelta(seconds=20)
+SETTLE_FOR = timedelta(seconds=20)
+SETTLE_PAUSE = timedelta(milliseconds=500)
 _POLL = timedelta(milliseconds=100)
 
 
@@ -108,7 +111,7 @@ class StoredTokens:
     def _settle(self, claim: _Claim, grant: Grant) -> None:
         """Commit the new pair. The generation decides, not the lease: a pair that was fetched is never thrown away for having taken long."""
         row = {"account_id": self._account_id, "end_id": self._end_id}
-        self._write(
+        self._write_surely(
             claim,
             access_sealed=seal_text(grant.access.reveal(), ACCESS_PLACE.aad(row)),
             refresh_sealed=seal_text(grant.refresh.reveal(), REFRESH_PLACE.aad(row)),
@@ -118,6 +121,18 @@ class StoredTokens:
             lost="",
             saved_at=func.now(),
         )
+
+    def _write_surely(self, claim: _Claim, **values: Any) -> None:
+        """Write through a restart of the database: the provider has spent the old pair, only we hold the new one."""
+        until = clock.monotonic() + SETTLE_FOR.total_seconds()
+        while True:
+            try:
+                self._write(claim, **values)
+                return
+            except DBAPIError:
+                if clock.monotonic() > until:
+                    raise
+                clock.sleep(SETTLE_PAUSE)
 
     def _lose(self, claim: _Claim, reason: str) -> bool:
         return self._write(claim, lost=reason)

@@ -79,7 +79,12 @@ def flask_settings(config: Config, *, pool_size: int) -> dict[str, object]:
         "PERMANENT_SESSION_LIFETIME": config.session_hours * 3600,
         "SESSION_REFRESH_EACH_REQUEST": False,
         "SQLALCHEMY_DATABASE_URI": config.database_url,
-        "SQLALCHEMY_ENGINE_OPTIONS": {"pool_size": pool_size, "max_overflow": 0, "pool_pre_ping": True},
+        "SQLALCHEMY_ENGINE_OPTIONS": {
+            "pool_size": pool_size,
+            "max_overflow": 0,
+            "pool_pre_ping": True,
+            "hide_parameters": True,
+        },
         "API_TITLE": "Mostik",
         "API_VERSION": "v1",
         "OPENAPI_VERSION": "3.1.0",

@@ -266,7 +266,7 @@ class Config:
         "MOSTIK_EXCHANGE_ATTACHMENT_WAIT_S", _positive, "60", "How long a message waits for its file, s."
     )
     reconcile_wait_s: int = _setting(
-        "MOSTIK_EXCHANGE_RECONCILE_WAIT_S", _positive, "60", "How long a conversation waits for a look-up, s."
+        "MOSTIK_EXCHANGE_RECONCILE_WAIT_S", _positive, "75", "How long a conversation waits for a look-up, s."
     )
 
     # Outgoing calls

@@ -33,6 +33,7 @@ def grant_to_app(owner_url: str, *, app_role: str) -> None:
             sql.SQL("GRANT USAGE ON {1} TO {0}").format(app, schema),
             sql.SQL("ALTER DEFAULT PRIVILEGES IN {1} GRANT {2} ON TABLES TO {0}").format(app, schema, tables),
             sql.SQL("ALTER DEFAULT PRIVILEGES IN {1} GRANT {2} ON SEQUENCES TO {0}").format(app, schema, sequences),
+            sql.SQL("ALTER DEFAULT PRIVILEGES IN {1} GRANT EXECUTE ON FUNCTIONS TO {0}").format(app, schema),
         ):
             connection.execute(statement)
 

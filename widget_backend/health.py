@@ -71,7 +71,9 @@ def _from_database() -> CollectorRegistry:
 def _may_see() -> bool:
     token = runtime.get().config.metrics_token
     if not token:
-        return request.remote_addr in ("127.0.0.1", "::1")
+        # a reverse proxy on this machine speaks for everybody
+        is_forwarded = "X-Forwarded-For" in request.headers or "Forwarded" in request.headers
+        return request.remote_addr in ("127.0.0.1", "::1") and not is_forwarded
     given = request.headers.get("Authorization", "")
     return hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
 

@@ -24,6 +24,7 @@ from widget_backend.bridge.ends import PULLED, Hook, Manifest, Owner
 from widget_backend.bridge.errors import NotGenuine
 from widget_backend.bridge.models import EndKey, EndRecord, Gate
 from widget_backend.bridge.tenancy import transaction
+from widget_backend.reading import safe_text
 
 blueprint = Blueprint("hooks", __name__)
 log = structlog.get_logger()
@@ -111,7 +112,7 @@ def _hook(name: str, manifest: Manifest) -> Hook:
     return Hook(
         body=request.get_data(cache=False, parse_form_data=False),
         received_at=clock.now(),
-        name=name,
+        name=safe_text(name),
         query=request.query_string.decode("latin-1"),
         content_type=request.content_type or "",
         headers={header: request.headers.get(header, "") for header in manifest.hook_headers},

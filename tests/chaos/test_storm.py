@@ -17,10 +17,10 @@ KILLABLE = ("web", "exchange-1", "exchange-2", "cron", "schedules", "valkey", "p
 
 
 def _judged(storm: Storm) -> tuple[Verdict, Verdict]:
-    storm.wait_for_calm(180)
+    storm.wait_for_calm(300)
     storm.pull_now()
     time.sleep(8)
-    storm.wait_for_calm(180)
+    storm.wait_for_calm(300)
     inward, outward = storm.judge()
     print(f"\nkills: {dict(storm.kills)} = {storm.kills.total()}")
     print(f"customers to portals: {inward}\noperators to phones: {outward}\ndeliveries: {storm.undone()}")

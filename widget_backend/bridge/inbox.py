@@ -35,7 +35,7 @@ _DUE = text("""
     select g.end_id, g.account_id from gates g
     where g.inbox_lease_until < now() and g.inbox_not_before <= now()
       and exists (select 1 from inbox i where i.owner_id = g.end_id and i.state = 0)
-    limit :limit
+    order by random() limit :limit
 """)
 _DUE_APPS = text("""
     select distinct owner_id from inbox where state = 0 and is_app limit :limit

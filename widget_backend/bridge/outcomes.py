@@ -17,7 +17,16 @@ from sqlalchemy.orm import Session
 from widget_backend import clock, metrics
 from widget_backend.bridge import held, lanes, life, routes, runtime
 from widget_backend.bridge.ends import Accepted, Act, NotThere, Outcome, Repeat, Side
-from widget_backend.bridge.errors import AccessLost, EndError, Misconfigured, Rejected, Retry, Scope, Uncertain
+from widget_backend.bridge.errors import (
+    AccessLost,
+    EndError,
+    Misconfigured,
+    Rejected,
+    Retry,
+    Scope,
+    Uncertain,
+    Unregistered,
+)
 from widget_backend.bridge.lanes import Batch
 from widget_backend.bridge.models import Attempt, Delivery, Gate, Lane, LinkRecord, Message, Part
 from widget_backend.bridge.route import Outbox
@@ -42,6 +51,7 @@ OUTCOMES = {
     Uncertain: "uncertain",
     AccessLost: "access_lost",
     Misconfigured: "misconfigured",
+    Unregistered: "misconfigured",
 }
 
 

@@ -34,7 +34,7 @@ from widget_backend.crms.bitrix24.hooks import EVENTS_BOUND, UPDATE_EVENTS, host
 from widget_backend.reading import Malformed, Reader
 
 SCOPES_NEEDED = frozenset({"imopenlines", "imconnector"})
-SETTLED_AFTER = timedelta(seconds=30)
+SETTLED_AFTER = timedelta(seconds=60)
 """How long a request may still be worked on by the portal after we stopped waiting (bitrix24.md 2: cut at 60 s; usual answers take 1 s)."""
 
 _NAME = "Mostik"

@@ -569,22 +569,23 @@ def _make_partitions() -> None:
     tables = ", ".join(f"'{table}'" for table in PARTITIONED)
     op.execute(f"""
         CREATE FUNCTION mostik_make_partitions(months_ahead integer) RETURNS void
-        LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+        LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
         DECLARE name text; first date; part text;
         BEGIN
             FOREACH name IN ARRAY ARRAY[{tables}] LOOP
-                FOR step IN 0..months_ahead LOOP
+                FOR step IN 0..least(months_ahead, 24) LOOP
                     first := (date_trunc('month', now()) + make_interval(months => step))::date;
                     part := format('%s_%s', name, to_char(first, 'YYYY_MM'));
-                    CONTINUE WHEN to_regclass(part) IS NOT NULL;
-                    EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)',
+                    CONTINUE WHEN to_regclass('public.' || part) IS NOT NULL;
+                    EXECUTE format('CREATE TABLE public.%I PARTITION OF public.%I FOR VALUES FROM (%L) TO (%L)',
                                    part, name, first, (first + interval '1 month')::date);
                     -- a partition is reached through its table only: asked directly it shows nobody anything
-                    EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', part);
+                    EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY', part);
                 END LOOP;
             END LOOP;
         END $$
     """)
+    op.execute("REVOKE EXECUTE ON FUNCTION mostik_make_partitions(integer) FROM PUBLIC")
     for table in PARTITIONED:
         op.execute(f"CREATE TABLE {table}_rest PARTITION OF {table} DEFAULT")
         op.execute(f"ALTER TABLE {table}_rest ENABLE ROW LEVEL SECURITY")
@@ -629,7 +630,8 @@ def _count_deliveries() -> None:
     # numbers only, over all accounts: what /metrics may know
     op.execute("""
         CREATE FUNCTION mostik_delivery_counts() RETURNS TABLE (status text, deliveries bigint)
-        LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public AS $$
+        LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
             SELECT status, count(*) FROM deliveries WHERE created_at > now() - interval '1 day' GROUP BY status
         $$
     """)
+    op.execute("REVOKE EXECUTE ON FUNCTION mostik_delivery_counts() FROM PUBLIC")

@@ -60,7 +60,9 @@ def test_an_unheard_of_code_is_tried_again_for_this_message_alone() -> None:
 
 def test_every_reason_has_its_sentence_in_every_language() -> None:
     source = "".join(path.read_text() for path in FOLDER.glob("*.py"))
-    used = set(re.findall(r'(?:Retry|Rejected|Uncertain|AccessLost|Misconfigured|Unregistered)\(\s*"([a-z_]+)"', source))
+    used = set(
+        re.findall(r'(?:Retry|Rejected|Uncertain|AccessLost|Misconfigured|Unregistered)\(\s*"([a-z_]+)"', source)
+    )
     used |= {error_of(code).reason for code in range(12000)} | {"no_public_address"}
     told = json.loads((LOCALES / "reasons" / "vk.json").read_text())
     assert used == set(told)
