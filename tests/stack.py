@@ -304,6 +304,7 @@ def _environ(
         "MOSTIK_OUTSIDE_PRIVATE_HOSTS": "127.0.0.0/8",
         "MOSTIK_VK_API_URL": peers["vk"]["api_url"],
         "MOSTIK_TELEGRAM_BOT_API_URL": peers["telegram_bot"]["api_url"],
+        "MOSTIK_BITRIX24_REQUEST_LIMIT_S": "10",  # the sandbox drops nothing and takes a second at most
         "MOSTIK_BITRIX24_OAUTH_URLS": ",".join(peers["bitrix24"]["oauth_urls"]),
     }
 

@@ -245,7 +245,7 @@ def world(sandbox: Running, door: Receiver, config: Config, redis: Redis[bytes])
     fields = form["fields"]
     keys = Keys(client_id=made["client_id"], client_secret=Secret(made["client_secret"]))
     tokens = TestTokens(keys, made["oauth_url"], fields["AUTH_ID"], fields["REFRESH_ID"])
-    server = {"rate": 2, "burst": 50}
+    server = {"rate": 2, "burst": 50, "request_limit_s": 30}
     end = End(
         id=str(uuid4()),
         account_id=str(uuid4()),

@@ -34,9 +34,6 @@ from widget_backend.crms.bitrix24.hooks import EVENTS_BOUND, UPDATE_EVENTS, host
 from widget_backend.reading import Malformed, Reader
 
 SCOPES_NEEDED = frozenset({"imopenlines", "imconnector"})
-SETTLED_AFTER = timedelta(seconds=60)
-"""How long a request may still be worked on by the portal after we stopped waiting (bitrix24.md 2: cut at 60 s; usual answers take 1 s)."""
-
 _NAME = "Mostik"
 _LINES = {"PARAMS": {"select": ["ID", "LINE_NAME", "ACTIVE"], "limit": 200}}
 _ICON = (
@@ -126,7 +123,7 @@ class Bitrix24:
             found = history.find(self._portal, item, connector=self._connector, line=self._line)
         if found.is_there:
             return Accepted(remote_ids=(item.key,), state=found.session)
-        if item.started_at and clock.now() - item.started_at < SETTLED_AFTER:
+        if item.started_at and clock.now() - item.started_at < self._request_limit:
             raise Retry("bitrix24_not_settled", after=timedelta(seconds=5))
         if not found.is_complete:
             raise Uncertain("bitrix24_chat_unknown")
@@ -196,6 +193,11 @@ class Bitrix24:
                     return []  # 1.6: user_brief is a right the app may do without
                 return [_user_choice(user) for user in _or_raise(employees).items()]
         raise Rejected("unknown_catalog", name)
+
+    @property
+    def _request_limit(self) -> timedelta:
+        """How long the portal may still work on a request after we stopped waiting (bitrix24.md 2: the cloud cuts at 60 s)."""
+        return timedelta(seconds=int(self._end.server("request_limit_s")))
 
     # -- steps of connect --------------------------------------------------------------------------------------------
 

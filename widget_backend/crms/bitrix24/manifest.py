@@ -54,6 +54,12 @@ MANIFEST = Manifest(
     needs_app=True,
     server_settings=(
         ServerSetting(
+            name="request_limit_s",
+            default="60",
+            help="How long a portal may work on a request that we stopped waiting for, s. Only then is a message that is not there sent again.",
+            kind="int",
+        ),
+        ServerSetting(
             name="oauth_urls",
             default="https://oauth.bitrix.info,https://oauth.bitrix24.tech",
             help="The OAuth servers of Bitrix24. No other host ever receives a client secret.",

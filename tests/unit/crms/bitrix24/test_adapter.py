@@ -25,7 +25,7 @@ def _end() -> End:
         settings={"client_endpoint": "https://acme.example/rest/"},
         secrets={},
         hook_url="",
-        server=lambda name: {"rate": "2", "burst": "50"}[name],
+        server=lambda name: {"rate": "2", "burst": "50", "request_limit_s": "60"}[name],
     )
 
 
