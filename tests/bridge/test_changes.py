@@ -143,7 +143,7 @@ def test_answer_is_reported_delivered_only_after_vk_took_it(pair: Pair) -> None:
     user = new_user()
     pair.customer(user, text="вопрос")
     pair.wait_seen(user, "вопрос")
-    pair.faults("vk", latency_ms=1500)
+    pair.faults("vk", latency_ms=4000)
     pair.operator(user, text="ответ")
     wait_for(
         lambda: pair.rows(
