@@ -503,7 +503,7 @@ def _make_tables() -> None:
         sa.UniqueConstraint("end_id", "message_id", "dedupe", name=op.f("uq_deliveries_end_id_message_id_dedupe")),
     )
     op.create_index("deliveries_journal", "deliveries", ["account_id", "status", "created_at"], unique=False)
-    op.create_index("deliveries_lately", "deliveries", ["created_at", "status"], unique=False)
+    op.create_index("deliveries_lately", "deliveries", ["created_at"], unique=False, postgresql_using="brin")
     op.create_index("deliveries_message", "deliveries", ["message_id"], unique=False)
     op.create_table(
         "message_keys",
