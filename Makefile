@@ -45,7 +45,7 @@ bench: $(STAMP) ## Measure the budgets and write var/bench.json
 	@$(BIN)/python -m tests.bench
 
 chaos: $(STAMP) ## Run the chaos proofs alone
-	@$(PYTEST) tests/chaos
+	@CHAOS_SECONDS=60 $(PYTEST) -s tests/chaos
 
 docs: $(STAMP) ## Write the generated pages
 	@$(BIN)/mostik docs
