@@ -170,9 +170,16 @@ class Storm:
         rows = self._ask(query)
         return tuple(int(value) for value in rows[0]) if rows else (1, 0, 0, 0)
 
-    def pull_now(self) -> None:
-        """Do what happens every few minutes: ask every end what its hooks did not bring."""
-        self._ask("update gates set pull_at = now() where pull_at is not null returning 1")
+    def pull_all(self, within_s: float) -> None:
+        """Do what happens every few minutes, and wait for its end: ask every end what its hooks did not bring.
+
+        A worker killed while it pulled keeps its lease for a minute: only then is that end asked.
+        """
+        self._ask("update gates set pull_at = now(), pulled_at = null where pull_at is not null returning 1")
+        deadline = time.monotonic() + within_s
+        while self._ask("select 1 from gates where pull_at is not null and pulled_at is null"):
+            assert time.monotonic() < deadline, f"not every end was pulled within {within_s} s"
+            time.sleep(1)
 
     def judge(self) -> tuple[Verdict, Verdict]:
         """Return the verdicts: customers' texts in the portals, operators' texts on the phones."""

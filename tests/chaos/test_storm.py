@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 
 import pytest
 
@@ -20,8 +19,7 @@ KILLABLE = ("web", "exchange-1", "exchange-2", "cron", "schedules", "valkey", "p
 
 def _judged(storm: Storm) -> tuple[Verdict, Verdict]:
     storm.wait_for_calm(300)
-    storm.pull_now()
-    time.sleep(8)
+    storm.pull_all(150)
     storm.wait_for_calm(300)
     inward, outward = storm.judge()
     print(f"\nkills: {dict(storm.kills)} = {storm.kills.total()}")
