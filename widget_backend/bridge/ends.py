@@ -1,155 +1,96 @@
-"""The seams: what the bridge gives an adapter and what it asks of it. Adapters implement these protocols and inherit from nothing."""
+"""The seams: what the bridge asks of an adapter, with all that passes over them. Adapters implement these protocols and inherit from nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import BinaryIO, Protocol, runtime_checkable
+from datetime import datetime
+from typing import Protocol, runtime_checkable
 
 from marshmallow import Schema
 
-from widget_backend.bridge.errors import EndError
-from widget_backend.bridge.events import Attachment, Direction, Event, Kind, Person, Place
+from widget_backend.bridge.carried import (
+    CARD,
+    CONTACT,
+    PULLED,
+    Accepted,
+    Address,
+    Card,
+    CardPerson,
+    Choice,
+    Client,
+    Connected,
+    Conversation,
+    End,
+    Item,
+    Link,
+    NotThere,
+    Outcome,
+    OutFile,
+    OutQuote,
+    Owner,
+    Pulled,
+    PullRequest,
+    Raw,
+    Tokens,
+)
+from widget_backend.bridge.events import Attachment, Event, Person
+from widget_backend.bridge.facts import (
+    Act,
+    Capabilities,
+    FileRule,
+    Limit,
+    Manifest,
+    Priority,
+    Repeat,
+    ServerSetting,
+    Side,
+)
 
-
-class Side(StrEnum):
-    """NETWORK: a channel. CRM: a connection."""
-
-    NETWORK = "network"
-    CRM = "crm"
-
-
-class Repeat(StrEnum):
-    """What may be done with a call whose answer never came."""
-
-    KEY = "key"
-    LOOKUP = "lookup"
-    NEVER = "never"
-
-
-class Act(StrEnum):
-    """What a delivery does at its end."""
-
-    NEW = "new"
-    EDIT = "edit"
-    DELETE = "delete"
-    STATUS = "status"
-    READ = "read"
-
-
-class Priority(StrEnum):
-    """Who waits: a person at a screen, a live conversation, a mailing, an import of history."""
-
-    PERSON = "person"
-    LIVE = "live"
-    MAILING = "mailing"
-    HISTORY = "history"
-
-
-# ---------------------------------------------------------------------------------------------------- facts about an end
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limit:
-    """One rate limit of a remote. `counts` names what the remote counts by (`end`, `app`, `conversation`, `host`).
-
-    Units: `rate` calls per `per`; `burst` calls at once on top of an idle period. `sliding`: the remote counts a sliding window, else a leaky bucket.
-    """
-
-    counts: str
-    rate: float
-    per: timedelta = timedelta(seconds=1)
-    burst: int = 1
-    sliding: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileRule:
-    """What one kind of attachment may be. Units: bytes. `types`: MIME types accepted, empty = any."""
-
-    max_bytes: int
-    types: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capabilities:
-    """Facts about an end, as data; the router, the gate, the API and the pages read them.
-
-    Shape: `files` maps the kinds that the end takes natively to their rules: other kinds with a file go as DOCUMENT if that is there, else as a link.
-    `together`: sets of kinds that may share one part; a kind in none goes alone. `attachments_per_part` bounds them.
-    `caption_limit`: text beside attachments (None: as text_limit). `native`: kinds without a file that the end can show itself (location ...).
-    `window`: how long after the client's last message one may write. `confirms`: statuses the end reports by itself.
-    `told`: the statuses that a CRM which `reports` can be told.
-    `once`: its hooks come only once, so it is pulled after outages. `batch`: conversations that one call can carry. `cap`: calls at a time per end.
-    `shared_host`: all ends of this kind live on one host, which has one breaker for all.
-    `expires`: what waits for it is not sent any more after the account's time limit (messages to clients).
-    """
-
-    files: Mapping[Kind, FileRule]
-    text_limit: int
-    repeat: Repeat
-    caption_limit: int | None = None
-    attachments_per_part: int = 1
-    together: tuple[frozenset[Kind], ...] = ()
-    native: frozenset[Kind] = frozenset()
-    window: timedelta | None = None
-    edit_window: timedelta | None = None
-    delete_window: timedelta | None = None
-    can_edit: bool = False
-    can_delete: bool = False
-    can_quote: bool = False
-    can_write_first: bool = False
-    can_mark_read: bool = False
-    can_type: bool = False
-    can_group: bool = False
-    reports: bool = False
-    told: frozenset[str] = frozenset({"sent", "received", "read", "failed", "expired", "uncertain"})
-    confirms: frozenset[str] = frozenset()
-    limits: tuple[Limit, ...] = ()
-    body_limit_bytes: int = 4 * 1024 * 1024
-    signed: bool = True
-    once: bool = False
-    pull_every: timedelta | None = None
-    batch: int = 1
-    cap: int = 8
-    shared_host: bool = True
-    expires: bool = False
-    runner: str = "exchange"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerSetting:
-    """A setting of the server's owner for one adapter: environment variable MOSTIK_<KEY>_<NAME>. `kind`: str, int, bool, list."""
-
-    name: str
-    default: str
-    help: str
-    kind: str = "str"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
-    """What the registry reads at start. `adapter`, `hooks`, `settings`, `pages` are import paths, `module:name` or `module`, imported on first use.
-
-    Shape: `door` is "end" when every end has its own hook address, "app" when one address serves all ends of an app (then `hooks.split` is used).
-    `needs_app`: an app (keys of this server) must exist before an end can be made. `scope_of_app`: "server" or "account".
-    """
-
-    key: str
-    side: Side
-    title: str
-    capabilities: Capabilities
-    adapter: str
-    hooks: str
-    settings: str
-    pages: str = ""
-    door: str = "end"
-    needs_app: bool = False
-    hook_headers: tuple[str, ...] = ()
-    server_settings: tuple[ServerSetting, ...] = ()
-
+__all__ = [
+    "Accepted",
+    "Act",
+    "Address",
+    "CARD",
+    "CONTACT",
+    "Capabilities",
+    "Card",
+    "CardPerson",
+    "Cards",
+    "Choice",
+    "Client",
+    "Connected",
+    "Conversation",
+    "Crm",
+    "End",
+    "FileRule",
+    "Hook",
+    "HookAnswer",
+    "Hooks",
+    "Item",
+    "Keep",
+    "Kept",
+    "Life",
+    "Limit",
+    "Link",
+    "Manifest",
+    "Network",
+    "NotThere",
+    "OutFile",
+    "OutQuote",
+    "Outcome",
+    "Owner",
+    "PULLED",
+    "Priority",
+    "PullRequest",
+    "Pulled",
+    "Raw",
+    "Repeat",
+    "ServerSetting",
+    "SettingsModule",
+    "Side",
+    "Tokens",
+]
 
 # ---------------------------------------------------------------------------------------------------------------- hooks
 
@@ -165,18 +106,6 @@ class Hook:
     content_type: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     remote_address: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owner:
-    """Whose hook it is: an end, or an app. `secrets` hold what `verify` compares with; `previous` are those still valid during a rotation."""
-
-    adapter: str
-    remote_id: str
-    settings: Mapping[str, object]
-    secrets: Mapping[str, str] = field(repr=False)
-    previous: Mapping[str, str] = field(default_factory=dict, repr=False)
-    is_app: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,189 +147,7 @@ class Hooks(Protocol):
         """Say what the caller gets, after the commit."""
 
 
-# ------------------------------------------------------------------------------------------------------ what is delivered
-
-
-class Tokens(Protocol):
-    """Access to an end's OAuth tokens. The adapter never stores or refreshes by itself."""
-
-    def current(self) -> str:
-        """Return the access token. Raises: AccessLost when there is none."""
-
-    def renew(self, stale: str) -> str:
-        """Return a token newer than `stale`, refreshing once for all workers. Raises: AccessLost, Retry."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class End:
-    """A snapshot of a channel or connection. `hook_url` is the public address of its door, `server` reads the manifest's server settings."""
-
-    id: str
-    account_id: str
-    adapter: str
-    side: Side
-    title: str
-    remote_id: str
-    settings: Mapping[str, object]
-    secrets: Mapping[str, str] = field(repr=False)
-    hook_url: str
-    server: Callable[[str], str]
-    tokens: Tokens | None = None
-    app: Owner | None = None
-    locale: str = "ru"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Client:
-    """The client of a conversation. `id` is ours and never changes; `person` as the network knows him."""
-
-    id: str
-    person: Person
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
-    """A conversation as one CRM knows it: `remote_id` is the id both sides use for it (ours, made once), `state` what the adapter remembered."""
-
-    remote_id: str
-    state: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conversation:
-    """Where a delivery belongs. `network` is the network's key, `link` is set for a connection."""
-
-    id: str
-    client: Client
-    thread: str
-    scope: str
-    place: Place
-    title: str
-    network: str
-    channel_title: str
-    link: Link | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutFile:
-    """A file or thing to deliver. `url`: our signed link, for ends that fetch; `open`: the bytes, for ends that upload; neither for kinds without a file."""
-
-    attachment: Attachment
-    url: str = ""
-    open: Callable[[], BinaryIO] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutQuote:
-    """The message answered: `remote_id` at this end when it is known there, else text and author to be shown in words."""
-
-    remote_id: str
-    text: str
-    author: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """One part of a delivery, ready to be given to an end.
-
-    Shape: `key` is the part's idempotency key (an UUID; automatic repeats keep it), `counter` a positive number below 2**31 that belongs to the key and
-    is unique for this end for ever. `remote_ids`: what the end called this part when it was new (edit, delete, status). `is_first`: the first message of
-    this conversation at this end. `direction` IN: the client wrote it; OUT: the company's side did (`author`).
-    `status`, `reason`, `reason_text` only for Act.STATUS: the status of the message at the other end, and the sentence for people.
-    Units: sent_at aware UTC, the original sender's clock.
-    """
-
-    key: str
-    counter: int
-    act: Act
-    conversation: Conversation
-    message_id: str
-    direction: Direction
-    sent_at: datetime
-    text: str = ""
-    files: tuple[OutFile, ...] = ()
-    quote: OutQuote | None = None
-    author: str = ""
-    author_id: str = ""
-    is_first: bool = False
-    is_late: bool = False
-    part: int = 1
-    parts: int = 1
-    remote_ids: tuple[str, ...] = ()
-    other_remote_ids: tuple[str, ...] = ()
-    status: str = ""
-    reason: str = ""
-    reason_text: str = ""
-    payload: Mapping[str, str] = field(default_factory=dict)
-    started_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
-    """The end took it. `remote_ids`: its ids (several for an album); `state` is merged into `Link.state`; `status` overrides the usual `sent`/`delivered`."""
-
-    remote_ids: tuple[str, ...] = ()
-    state: Mapping[str, str] = field(default_factory=dict)
-    status: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotThere:
-    """`lookup` only: the end surely does not have it."""
-
-
-Outcome = Accepted | EndError
-
-
-PULLED = "pull"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Raw:
-    """One thing pulled, to be kept in the inbox as if a hook had brought it: `parse` must understand it."""
-
-    event_id: str
-    body: bytes
-    name: str = PULLED
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pulled:
-    """Result of one `pull`. `more`: call again at once. `next_in`: when to pull again, where the manifest's `pull_every` does not fit this end."""
-
-    raws: tuple[Raw, ...]
-    cursor: Mapping[str, object]
-    more: bool = False
-    next_in: timedelta | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PullRequest:
-    """What to pull: since when we may have missed something, and (for ends that are asked by conversation) the conversations active lately."""
-
-    since: datetime
-    cursor: Mapping[str, object]
-    conversations: tuple[Conversation, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Connected:
-    """Result of `connect`: facts to store. `tokens_scope` are rights that the remote granted."""
-
-    remote_id: str
-    title: str
-    settings: Mapping[str, object] = field(default_factory=dict)
-    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """One entry of a catalogue (a line, a pipeline, a user)."""
-
-    value: str
-    label: str
-    note: str = ""
+# ----------------------------------------------------------------------------------------------------------------- ends
 
 
 class Keep(Protocol):
@@ -481,6 +228,17 @@ class Crm(Life, Protocol):
 
     def settings_catalog(self, name: str) -> Sequence[Choice]:
         """List what a setting can be (`lines`, `users`, `pipelines` ...). Raises: EndError."""
+
+
+@runtime_checkable
+class Cards(Protocol):
+    """What a CRM's adapter offers besides `Crm` when its cards can be read: writing from a card needs it."""
+
+    def read_card(self, kind: str, id: str, viewer_id: str) -> Card:
+        """Read a card as that user of the CRM sees it.
+
+        Raises: Rejected("card_forbidden") when he may not see it, Rejected("card_gone"), AccessLost, Retry.
+        """
 
 
 @runtime_checkable

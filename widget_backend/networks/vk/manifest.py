@@ -29,6 +29,7 @@ CAPABILITIES = Capabilities(
     can_delete=True,
     can_quote=True,
     can_write_first=True,  # only where `may_write_first` says so (vk.md 4)
+    addresses=frozenset({"vk"}),  # vk.md 2.6: by page or short name; no way from a phone number
     can_mark_read=True,
     can_type=True,
     can_group=True,
