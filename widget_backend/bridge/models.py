@@ -179,7 +179,10 @@ class ClientRecord(Model):
 
 
 class ConversationRecord(Model):
-    """(channel, client, thread). `last_seq` numbers its messages: this row is locked first in every transaction about the conversation."""
+    """(channel, client, thread). `last_seq` numbers its messages: this row is locked first in every transaction about the conversation.
+
+    `window_s`: how long after the client's last message one may answer here, where the network says so for this conversation alone.
+    """
 
     __tablename__ = "conversations"
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -193,6 +196,7 @@ class ConversationRecord(Model):
     last_seq: Mapped[int] = mapped_column(BigInteger, default=0)
     last_in_at: Mapped[datetime | None] = mapped_column(Moment)
     last_at: Mapped[datetime | None] = mapped_column(Moment)
+    window_s: Mapped[int | None] = mapped_column(Integer)
     created_at: Mapped[datetime] = mapped_column(Moment, server_default=func.now())
     __table_args__ = (
         _to("channel_id", table="ends"),
