@@ -39,6 +39,7 @@ SEALED = (
     Sealed("ends", "secrets", ("id",), "end:{id}"),
     Sealed("ends", "previous_secrets", ("id",), "end:{id}"),
     Sealed("apps", "secret", ("id",), "app:{id}"),
+    Sealed("app_channels", "secret", ("id",), "app_channel:{id}"),
     Sealed("attachments", "source", ("id",), "attachment:{id}"),
     Sealed("oauth_tokens", "access_sealed", ("account_id", "end_id"), "oauth_tokens.access:{account_id}:{end_id}"),
     Sealed("oauth_tokens", "refresh_sealed", ("account_id", "end_id"), "oauth_tokens.refresh:{account_id}:{end_id}"),

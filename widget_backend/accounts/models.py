@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import BigInteger, DateTime, ForeignKey, Identity, Index, LargeBinary, Text, UniqueConstraint, func
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from widget_backend.extensions import Model
 from widget_backend.ids import new_id
@@ -61,7 +61,27 @@ class App(Model):
     secret: Mapped[bytes] = mapped_column(LargeBinary)
     settings: Mapped[dict[str, object]] = mapped_column(JSONB, default=dict)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    channels: Mapped[list[AppChannel]] = relationship(
+        lazy="selectin", order_by="AppChannel.created_at", cascade="all, delete-orphan", passive_deletes=True
+    )
     __table_args__ = (UniqueConstraint("adapter", "client_id"),)
+
+
+class AppChannel(Model):
+    """A registration of its own that a provider gives to an app for one kind of messenger, with a secret of its own (an amoCRM chat channel).
+
+    `settings` hold what belongs to it there: code, bot id, accounts allowed while it is not public, what was switched on for it.
+    """
+
+    __tablename__ = "app_channels"
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    app_id: Mapped[UUID] = mapped_column(ForeignKey("apps.id", ondelete="CASCADE"))
+    messenger: Mapped[str] = mapped_column(Text)
+    remote_id: Mapped[str] = mapped_column(Text)
+    secret: Mapped[bytes] = mapped_column(LargeBinary)
+    settings: Mapped[dict[str, object]] = mapped_column(JSONB, default=dict)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    __table_args__ = (UniqueConstraint("app_id", "messenger"), UniqueConstraint("app_id", "remote_id"))
 
 
 class ApiKey(Model):

@@ -74,7 +74,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
-    """Where a delivery belongs. `network` is the network's key, `link` is set for a connection."""
+    """Where a delivery belongs. `network` is the network's key, `channel_id` our id of the channel, `link` is set for a connection."""
 
     id: str
     client: Client
@@ -84,6 +84,7 @@ class Conversation:
     title: str
     network: str
     channel_title: str
+    channel_id: str = ""
     link: Link | None = None
 
 

@@ -251,6 +251,7 @@ def conversation_of(
         title=row.title,
         network=channel.adapter,
         channel_title=channel.title,
+        channel_id=str(channel.id),
         link=Link(remote_id=link.remote_id, state=link.state) if link else None,
     )
 

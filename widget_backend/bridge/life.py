@@ -125,13 +125,15 @@ def _snapshot(session: Session, end_id: UUID) -> End:
 
 
 def app_owner(app: App) -> Owner:
-    """Return an app as hooks and adapters see it."""
+    """Return an app as hooks and adapters see it. Each of its channels is in `channels` of the settings, its secret named `channel:<remote id>`."""
     secret = crypto.open_text(app.secret, f"app:{app.id}")
+    channels = [{**one.settings, "messenger": one.messenger, "remote_id": one.remote_id} for one in app.channels]
+    sealed = {f"channel:{one.remote_id}": crypto.open_text(one.secret, f"app_channel:{one.id}") for one in app.channels}
     return Owner(
         adapter=app.adapter,
         remote_id=app.client_id,
-        settings=app.settings,
-        secrets={"client_id": app.client_id, "client_secret": secret},
+        settings={**app.settings, "channels": channels},
+        secrets={"client_id": app.client_id, "client_secret": secret, **sealed},
         is_app=True,
     )
 
