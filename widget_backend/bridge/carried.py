@@ -113,6 +113,7 @@ class Item:
     Shape: `key` is the part's idempotency key (an UUID; automatic repeats keep it), `counter` a positive number below 2**31 that belongs to the key and
     is unique for this end for ever. `remote_ids`: what the end called this part when it was new (edit, delete, status). `is_first`: the first message of
     this conversation at this end. `direction` IN: the client wrote it; OUT: the company's side did (`author`).
+    `is_from_here`: Act.NEW to a CRM only: it was written in our panel inside this very CRM, whose user `author_id` is; show it as his own message.
     `status`, `reason`, `reason_text` only for Act.STATUS: the status of the message at the other end, and the sentence for people.
     Units: sent_at aware UTC, the original sender's clock.
     """
@@ -130,6 +131,7 @@ class Item:
     author: str = ""
     author_id: str = ""
     is_first: bool = False
+    is_from_here: bool = False
     is_late: bool = False
     part: int = 1
     parts: int = 1

@@ -220,6 +220,7 @@ def item(head: Head, part: Part, stop: Stop, locale: str) -> Item:
         author=message.author,
         author_id=message.author_id,
         is_first=head.delivery.lane_seq == 1,
+        is_from_here=delivery.act == Act.NEW and message.origin_end_id == stop.id,
         is_late=message.is_late,
         part=part.number,
         parts=int(str(part.content.get("of", 1))),

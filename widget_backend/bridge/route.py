@@ -61,6 +61,8 @@ class Matter:
     is_automatic: bool = False
     priority: Priority = Priority.LIVE
     not_before: datetime | None = None
+    only_to: frozenset[UUID] | None = None
+    """The ends to tell of a new message, its origin perhaps among them; None: all that hear of it, but not where it came from."""
 
 
 class Outbox:
@@ -77,6 +79,8 @@ class Outbox:
         """Decide where a new message goes."""
         channel = self.map.stops.get(matter.channel_id)
         stops = self.map.others(matter.channel_id, matter.origin_id)
+        if matter.only_to is not None:
+            stops = [stop for id, stop in self.map.stops.items() if id in matter.only_to]
         for stop in stops:
             question = rules.Question(
                 direction=matter.direction,
