@@ -6,7 +6,7 @@ STAMP := $(VENV)/.made-from-$(shell cat requirements.lock pyproject.toml | sha25
 PYTEST := $(BIN)/pytest -q
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo run stop doctor test lint types bench chaos docs lock clean
+.PHONY: help env demo run stop doctor test lint types bench chaos widget docs lock clean
 
 help: ## Explain every target
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -46,6 +46,10 @@ bench: $(STAMP) ## Measure the budgets and write var/bench.json
 
 chaos: $(STAMP) ## Run the chaos proofs alone
 	@CHAOS_SECONDS=60 $(PYTEST) -s tests/chaos
+
+widget: $(STAMP) ## Make and check var/widget.zip for amoCRM: SERVER= (this server's own), BRAND=, BRAND_RU=, SUPPORT= (e-mail), TERMS=
+	@$(BIN)/mostik widget $(if $(SERVER),--server "$(SERVER)") $(if $(BRAND),--brand "$(BRAND)") \
+		$(if $(BRAND_RU),--brand-ru "$(BRAND_RU)") --support "$(SUPPORT)" $(if $(TERMS),--terms "$(TERMS)")
 
 docs: $(STAMP) ## Write the generated pages
 	@$(BIN)/mostik docs

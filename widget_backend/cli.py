@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from widget_backend import backup as backups
 from widget_backend import config as settings
-from widget_backend import create_app, doctor, local_secrets, settings_page
+from widget_backend import create_app, doctor, local_secrets, settings_page, widget_archive, widget_check
 from widget_backend import run as running
 from widget_backend.accounts.apps import add as add_app
 from widget_backend.accounts.signup import create_account
@@ -27,8 +27,11 @@ from widget_backend.engines import EngineError
 from widget_backend.rotation import RotationError, reseal, rotate
 from widget_backend.supervision import ROOT, SupervisionError
 from widget_backend.texts import text
+from widget_backend.widget_archive import Brand, UnfitBrand
 
-EXPECTED = (backups.BackupError, ConfigError, DemoError, EngineError, RotationError, SupervisionError, running.RunError)
+EXPECTED = (
+    backups.BackupError, ConfigError, DemoError, EngineError, RotationError, SupervisionError, UnfitBrand, running.RunError
+)  # fmt: skip
 
 
 def explained(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -128,6 +131,30 @@ def account_create(name: str, email: str, password: str) -> None:
     with create_app(Config.from_env()).app_context():
         made = create_account(name, email=email, password=password)
         click.echo(json.dumps({"account": str(made.id), "email": email.lower(), "password": password}))
+
+
+@main.command("widget")
+@click.option("--server", default="", help="Public address of the server; this server's own when not given.")
+@click.option("--brand", default="Mostik", show_default=True, help="Name of the widget.")
+@click.option("--brand-ru", default="", help="Its name in Russian, if it differs.")
+@click.option("--support", "support_email", required=True, help="E-mail for questions about the widget.")
+@click.option("--support-link", default="", help="Page for questions about the widget.")
+@click.option("--terms", default="", help="Page with price, terms and privacy policy: the marketplace wants one.")
+@click.option("--widget-version", default="", help="Must rise with every upload; Mostik's own when not given.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("var/widget.zip"), show_default=True)
+@explained
+def make_widget(server: str, brand: str, brand_ru: str, out: Path, widget_version: str, **links: str) -> None:
+    """Make the archive of the amoCRM widget, and check it against the marketplace's rules."""
+    server = server or Config.from_env().public_url
+    archive = widget_archive.build(Brand(server=server, name=brand, name_ru=brand_ru, version=widget_version, **links))
+    findings = widget_check.check(archive)
+    for finding in findings:
+        click.echo(str(finding), err=True)
+    if findings:
+        raise click.ClickException("the marketplace would refuse this archive; nothing was written")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(archive)
+    click.echo(f"{out}: {len(archive) // 1024} KB, for {server}")
 
 
 @main.group("app")

@@ -37,3 +37,9 @@ def reason(slug: str, adapter: str, locale: str = "ru") -> str:
 def has(slug: str) -> bool:
     """Tell whether a slug exists."""
     return slug in _catalogue()
+
+
+def slugs(room: str) -> list[str]:
+    """Return the slugs of a room, without its name, in the order of its file."""
+    prefix = f"{room}."
+    return [slug.removeprefix(prefix) for slug in _catalogue() if slug.startswith(prefix)]
