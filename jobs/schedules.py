@@ -13,6 +13,7 @@ from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.exc import OperationalError
 
 from jobs import exchange, queues
+from oauth import arrivals, refresh
 from widget_backend.accounts.models import SecurityEvent
 from widget_backend.bridge import held, life, registry, runtime, wake
 from widget_backend.bridge.errors import EndError, Unregistered
@@ -103,6 +104,20 @@ def pull_everything() -> None:
         session.execute(update(Gate).where(Gate.pull_at.is_not(None)).values(pull_at=func.now()))
 
 
+def take_installs() -> None:
+    """Turn the codes that providers brought by themselves into tokens."""
+    arrivals.take_all()
+
+
+def refresh_idle() -> None:
+    """Refresh the pairs that nobody has used for long, before they die of it."""
+    with transaction(None) as session:
+        gates = session.execute(select(Gate.account_id, Gate.end_id)).all()
+    for account_id, end_id in gates:
+        with _alone("refresh_idle", end_id):
+            refresh.keep_alive(account_id, end_id)
+
+
 def all_schedules() -> list[Schedule]:
     """Return what the cron process enqueues."""
     every = runtime.get().config.sweep_s
@@ -110,5 +125,7 @@ def all_schedules() -> list[Schedule]:
         Schedule(SWEEP, queues.EXCHANGE, sweep, every, ttl_s=3 * every, timeout_s=wake.JOB_TIMEOUT_S),
         Schedule("release_held", queues.SCHEDULES, release_held, 20, ttl_s=60),
         Schedule("keep_house", queues.SCHEDULES, keep_house, 3600, ttl_s=3600),
+        Schedule("take_installs", queues.SCHEDULES, take_installs, 5, ttl_s=60, timeout_s=120),
+        Schedule("refresh_idle", queues.SCHEDULES, refresh_idle, 6 * 3600, ttl_s=3600),
         Schedule("check_ends", queues.SCHEDULES, check_ends, 300, ttl_s=300, timeout_s=280),
     ]

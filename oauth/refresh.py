@@ -12,18 +12,22 @@ from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID, uuid4
 
+import structlog
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from oauth.grants import Grant, Keys, Provider
+from oauth.keys import keys_of
 from oauth.models import ACCESS_PLACE, REFRESH_PLACE, Token
 from widget_backend import clock
 from widget_backend.accounts.models import App
+from widget_backend.bridge import life
 from widget_backend.bridge.errors import AccessLost, Misconfigured, Retry
-from widget_backend.bridge.life import app_owner
 from widget_backend.bridge.tenancy import transaction
 from widget_backend.crypto import Secret, same, seal_text
+
+log = structlog.get_logger()
 
 LEASE = timedelta(seconds=40)
 """Longer than a refresh may take (a provider's call is bounded at 20 s), shorter than anybody's patience."""
@@ -84,12 +88,11 @@ class StoredTokens:
             if row.lease_until is not None and row.lease_until > now:
                 return None
             row.lease_token, row.lease_until = uuid4(), now + LEASE
-            secrets = app_owner(session.get_one(App, row.app_id)).secrets
             return _Claim(
                 lease=row.lease_token,
                 generation=row.generation,
                 provider=row.provider,
-                keys=Keys(client_id=secrets["client_id"], client_secret=Secret(secrets["client_secret"])),
+                keys=keys_of(session.get_one(App, row.app_id)),
                 endpoint=row.endpoint,
                 refresh=row.refresh,
             )
@@ -106,6 +109,8 @@ class StoredTokens:
                 return self.current()
             raise AccessLost(error.reason, error.detail) from error
         self._settle(claim, grant)
+        if grant.endpoint != claim.endpoint:
+            life.change(self._account_id, self._end_id, settings=grant.facts)  # the account has moved
         return self.current()
 
     def _settle(self, claim: _Claim, grant: Grant) -> None:
@@ -157,6 +162,21 @@ class StoredTokens:
         if row.lost:
             raise AccessLost(row.lost)
         return row
+
+
+def keep_alive(account_id: UUID, end_id: UUID) -> None:
+    """Refresh a pair that has been idle for as long as its provider says it may be."""
+    with transaction(account_id) as session:
+        row = session.get(Token, (account_id, end_id))
+    every = getattr(provider(row.provider), "REFRESH_EVERY", None) if row is not None and not row.lost else None
+    if row is None or every is None or row.saved_at > clock.now() - every:
+        return
+    try:
+        StoredTokens(account_id, end_id).renew(row.access.reveal())
+    except (AccessLost, Misconfigured) as error:
+        life.mark_lost(account_id, end_id, error)
+    except Retry as error:
+        log.warning("refresh_waits", end=str(end_id), reason=error.reason)
 
 
 def provider(name: str) -> Provider:

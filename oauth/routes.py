@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -15,7 +16,8 @@ import structlog
 from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 
 from oauth import installs, store
-from oauth.grants import Grant, Keys
+from oauth.grants import Grant
+from oauth.keys import keys_of
 from oauth.refresh import provider
 from widget_backend import crypto
 from widget_backend.accounts.models import App
@@ -23,7 +25,7 @@ from widget_backend.bridge import life, registry, runtime
 from widget_backend.bridge.errors import EndError, Misconfigured
 from widget_backend.bridge.models import EndRecord
 from widget_backend.bridge.tenancy import transaction
-from widget_backend.crypto import BadToken, Secret
+from widget_backend.crypto import BadToken
 from widget_backend.texts import reason, text
 
 blueprint = Blueprint("oauth", __name__)
@@ -46,14 +48,14 @@ def start() -> Response:
     try:
         facts = crypto.unsign(request.args.get("ticket", ""), "oauth_start")
     except BadToken:
-        return _said("bitrix24_state_lost", "bitrix24", "ru", 400)
+        return said("bitrix24_state_lost", "bitrix24", "ru", 400)
     app = _app(UUID(str(facts["app"])))
     half = secrets.token_urlsafe(24)
     state = crypto.sign({**facts, "half": _digest(half)}, "oauth_state", START_FOR)
     try:
         target = provider(app.adapter).authorize_url(keys_of(app), str(facts["address"]), state)
     except EndError as error:
-        return _said(error.reason, app.adapter, str(facts["locale"]), 400)
+        return said(error.reason, app.adapter, str(facts["locale"]), 400)
     response = make_response(redirect(target))
     response.set_cookie(
         COOKIE,
@@ -71,27 +73,27 @@ def start() -> Response:
 def callback() -> Response:
     """Take the code back, turn it into tokens and connect. Whoever grants must be an administrator over there."""
     try:
-        facts = crypto.unsign(request.args.get("state", ""), "oauth_state")
+        facts = returned(request.args.get("state", ""))
     except BadToken:
-        return _said("bitrix24_state_lost", "bitrix24", "ru", 400)
+        return said("bitrix24_state_lost", "bitrix24", "ru", 400)
     app, locale = _app(UUID(str(facts["app"]))), str(facts["locale"])
-    if not crypto.same(_digest(request.cookies.get(COOKIE, "")), str(facts["half"])):
-        return _said("bitrix24_state_lost", app.adapter, locale, 400)
     try:
         end_id = _connect(UUID(str(facts["account"])), app)
     except installs.Taken:
-        return _said("bitrix24_taken", app.adapter, locale, 409)
+        return said("bitrix24_taken", app.adapter, locale, 409)
     except EndError as error:
         log.warning("oauth_failed", adapter=app.adapter, reason=error.reason)
-        return _said(error.reason, app.adapter, locale, 502)
+        return said(error.reason, app.adapter, locale, 502)
     log.info("oauth_connected", adapter=app.adapter, account=str(facts["account"]), end=str(end_id))
-    return _said("", app.adapter, locale, 200)
+    return said("", app.adapter, locale, 200)
 
 
-def keys_of(app: App) -> Keys:
-    """Return the keys of an app, opened for a call."""
-    opened = life.app_owner(app).secrets
-    return Keys(client_id=opened["client_id"], client_secret=Secret(opened["client_secret"]))
+def returned(state: str) -> Mapping[str, object]:
+    """Read the state of a browser that comes back: it must be the one we sent off. Raises: BadToken."""
+    facts = crypto.unsign(state, "oauth_state")
+    if not crypto.same(_digest(request.cookies.get(COOKIE, "")), str(facts["half"])):
+        raise BadToken("forged")
+    return facts
 
 
 def _connect(account_id: UUID, app: App) -> UUID:
@@ -151,7 +153,8 @@ def _digest(half: str) -> str:
     return hashlib.sha256(half.encode()).hexdigest()
 
 
-def _said(slug: str, adapter: str, locale: str, status: int) -> Response:
+def said(slug: str, adapter: str, locale: str, status: int) -> Response:
+    """Say to the person in front of the browser how it went; without a slug, well."""
     values: dict[str, Any] = {
         "title": text(f"pages.embedded.{'trouble' if slug else 'done'}", locale),
         "body": reason(slug, adapter, locale) if slug else text("pages.embedded.may_close", locale),

@@ -92,6 +92,13 @@ def unclaimed(app_id: UUID, remote_id: str) -> Unclaimed | None:
         return _read(row) if row else None
 
 
+def arrived() -> list[Unclaimed]:
+    """Return the codes that a provider brought and nobody has turned into tokens yet, oldest first."""
+    query = select(Install).where(Install.remote_id.startswith("code:")).order_by(Install.made_at).limit(100)
+    with transaction(None) as session:
+        return [_read(row) for row in session.scalars(query)]
+
+
 def by_code(code: str) -> Unclaimed | None:
     """Find a waiting install by the code its admin was shown; spaces, dashes and case do not matter."""
     query = select(Install).where(Install.claim_digest == claim_digest(code), Install.claim_until > func.now())

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import oauth.models  # noqa: F401  (its tables belong to the schema)
+from oauth import arrivals as oauth_arrivals
 from oauth import routes as oauth_routes
 from widget_backend import api, crypto, files, health, hooks, logs, outside, pages, problems
 from widget_backend.bridge import runtime
@@ -41,7 +42,7 @@ def create_app(config: Config | None = None, *, pool_size: int | None = None) ->
     problems.register(app)
     with app.app_context():
         configure_bridge(config, db.engine)
-    doors = (hooks.blueprint, embedded.blueprint, oauth_routes.blueprint)
+    doors = (hooks.blueprint, embedded.blueprint, oauth_routes.blueprint, oauth_arrivals.blueprint)
     for blueprint in (*doors, files.blueprint, health.blueprint, pages.blueprint):
         app.register_blueprint(blueprint)
     app.after_request(pages.secure)

@@ -1,0 +1,27 @@
+"""The keys of an app, opened for a call, and the addresses of ours that its form at the provider names."""
+
+from __future__ import annotations
+
+from oauth.grants import Keys
+from widget_backend.accounts.models import App
+from widget_backend.bridge import runtime
+from widget_backend.bridge.life import app_owner
+from widget_backend.crypto import Secret
+
+
+def keys_of(app: App) -> Keys:
+    """Return the keys of an app."""
+    opened = app_owner(app).secrets
+    return Keys(
+        client_id=opened["client_id"], client_secret=Secret(opened["client_secret"]), redirect_uri=redirect_uri(app)
+    )
+
+
+def redirect_uri(app: App) -> str:
+    """Return where a provider that knows one address per app sends browsers and installs; its form may name an older one of ours."""
+    return str(app.settings.get("redirect_uri") or f"{runtime.get().config.public_url}/oauth/install/{app.key}")
+
+
+def farewell_uri(app: App) -> str:
+    """Return where such a provider says that an account switched the app off."""
+    return f"{runtime.get().config.public_url}/oauth/farewell/{app.key}"
