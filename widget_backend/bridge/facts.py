@@ -73,12 +73,15 @@ class Capabilities:
     Shape: `files` maps the kinds that the end takes natively to their rules: other kinds with a file go as DOCUMENT if that is there, else as a link.
     `together`: sets of kinds that may share one part; a kind in none goes alone. `attachments_per_part` bounds them.
     `caption_limit`: text beside attachments (None: as text_limit). `native`: kinds without a file that the end can show itself (location ...).
-    `window`: how long after the client's last message one may write. `confirms`: statuses the end reports by itself.
+    `window`: how long after the client's last message one may write; a conversation may have a smaller one of its own (`MessageReceived.window`).
+    `can_mark_read`, `reads_threads_only`: it shows the client that his messages were read; only in conversations with a `thread`, or in all.
+    `can_group`: it knows group chats; what is written there goes to no CRM that does not.
     `told`: the statuses that a CRM which `reports` can be told.
     `once`: its hooks come only once, so it is pulled after outages. `batch`: conversations that one call can carry. `cap`: calls at a time per end.
     `shared_host`: all ends of this kind live on one host, which has one breaker for all.
     `expires`: what waits for it is not sent any more after the account's time limit (messages to clients).
     `addresses`: the kinds of address (`Address.kind`) by which `resolve` finds somebody who has never written here.
+    `known_as`: the kind of address that its clients' user names and pages are, so that a card's address leads to a client who wrote before.
     """
 
     files: Mapping[Kind, FileRule]
@@ -96,22 +99,21 @@ class Capabilities:
     can_quote: bool = False
     can_write_first: bool = False
     addresses: frozenset[str] = frozenset()
+    known_as: str = ""
     can_mark_read: bool = False
+    reads_threads_only: bool = False
     can_type: bool = False
     can_group: bool = False
     reports: bool = False
     told: frozenset[str] = frozenset({"sent", "received", "read", "failed", "expired", "uncertain"})
-    confirms: frozenset[str] = frozenset()
     limits: tuple[Limit, ...] = ()
     body_limit_bytes: int = 4 * 1024 * 1024
-    signed: bool = True
     once: bool = False
     pull_every: timedelta | None = None
     batch: int = 1
     cap: int = 8
     shared_host: bool = True
     expires: bool = False
-    runner: str = "exchange"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

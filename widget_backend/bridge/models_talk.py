@@ -30,9 +30,14 @@ from widget_backend.ids import new_id
 OURSELVES = UUID(int=0)
 """`Message.origin_end_id` of what was written through our API, in no CRM. What was written in our panel inside a CRM has that connection."""
 
+# Row-level security lets no index see into JSON: what is looked for stands in columns of its own, made by the database.
+PHONE = r"nullif(regexp_replace(profile ->> 'phone', '\D', '', 'g'), '')"
+USERNAME = "nullif(lower(profile ->> 'username'), '')"
+PAGE = "nullif(lower(regexp_replace(rtrim(profile ->> 'profile_url', '/'), '^.*/', '')), '')"
+
 
 class ClientRecord(Model):
-    """The person on the network side."""
+    """The person on the network side. `phone`, `username`, `page`: what leads to him, in one spelling (see bridge/addresses.py)."""
 
     __tablename__ = "clients"
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -43,12 +48,19 @@ class ClientRecord(Model):
     profile: Mapped[dict[str, str]] = mapped_column(JSONB, default=dict)
     may_write: Mapped[bool | None]
     may_write_at: Mapped[datetime | None] = mapped_column(Moment)
+    phone: Mapped[str | None] = mapped_column(Text, Computed(PHONE, persisted=True))
+    username: Mapped[str | None] = mapped_column(Text, Computed(USERNAME, persisted=True))
+    page: Mapped[str | None] = mapped_column(Text, Computed(PAGE, persisted=True))
     created_at: Mapped[datetime] = mapped_column(Moment, server_default=func.now())
     profile_at: Mapped[datetime | None] = mapped_column(Moment)
     __table_args__ = (
         points_to("channel_id", table="ends"),
         UniqueConstraint("account_id", "id"),
         UniqueConstraint("channel_id", "remote_id"),
+        *(
+            Index(f"clients_{name}", "account_id", name, postgresql_where=text(f"{name} is not null"))
+            for name in ("phone", "username", "page")
+        ),
     )
 
 

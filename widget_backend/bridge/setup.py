@@ -93,7 +93,7 @@ def connect(account_id: UUID, end_id: UUID, *, actor: str) -> Sequence[str]:
 
 def check(account_id: UUID, end_id: UUID) -> None:
     """Ask the outside whether an end works; lost access switches it to `error`. Raises: Trouble, KeyError."""
-    _ask(account_id, end_id, lambda adapter: adapter.check())
+    ask(account_id, end_id, lambda adapter: adapter.check())
     with transaction(account_id) as session:
         session.get_one(EndRecord, end_id).checked_at = clock.now()
 
@@ -121,7 +121,7 @@ def part(account_id: UUID, channel_id: UUID, connection_id: UUID, *, actor: str)
 
 def choices(account_id: UUID, end_id: UUID, catalog: str) -> Sequence[Choice]:
     """Ask an end what a setting can be. Raises: Trouble, KeyError."""
-    found: Sequence[Choice] = _ask(account_id, end_id, lambda adapter: adapter.settings_catalog(catalog))
+    found: Sequence[Choice] = ask(account_id, end_id, lambda adapter: adapter.settings_catalog(catalog))
     return found
 
 
@@ -159,7 +159,7 @@ def _note(account_id: UUID, actor: str, action: str, subject: UUID, **details: o
         )
 
 
-def _ask(account_id: UUID, end_id: UUID, question: Callable[[Any], Any]) -> Any:
+def ask(account_id: UUID, end_id: UUID, question: Callable[[Any], Any]) -> Any:
     """Ask an end something; an answer that says its access is lost switches it to `error`."""
     end = life.snapshot(account_id, end_id)
     with explained():
@@ -213,7 +213,7 @@ def _field(adapter: str, name: str, field: kinds.Field[Any]) -> Field:
 def _slug(adapter: str, key: str) -> str:
     if not key:
         return ""
-    return f"settings.{key}" if key.startswith(f"{adapter}.") else f"settings.{adapter}.{key}"
+    return f"settings.{key}" if key.startswith((f"{adapter}.", "channel.")) else f"settings.{adapter}.{key}"
 
 
 def _read(adapter: str, given: Mapping[str, object], *, is_new: bool) -> tuple[dict[str, object], dict[str, str]]:
@@ -223,8 +223,10 @@ def _read(adapter: str, given: Mapping[str, object], *, is_new: bool) -> tuple[d
     wrong |= {name: "required" for name, field in known.items() if is_new and field.is_required and not given.get(name)}
     if wrong:
         raise Unfit(wrong)
+    # a form sends a number that is left out as an empty text
+    told = {name: None if value == "" and known[name].kind == "number" else value for name, value in given.items()}
     try:
-        loaded = _schema(adapter)().load(dict(given), partial=not is_new)
+        loaded = _schema(adapter)().load(told, partial=not is_new)
     except marshmallow.ValidationError as error:
         names = error.messages if isinstance(error.messages, dict) else known
         raise Unfit(dict.fromkeys(names, "wrong")) from error

@@ -8,6 +8,11 @@ revision = "0005"
 down_revision = "0004"
 
 NOW = sa.text("now()")
+CLIENTS = {
+    "phone": r"nullif(regexp_replace(profile ->> 'phone', '\D', '', 'g'), '')",
+    "username": "nullif(lower(profile ->> 'username'), '')",
+    "page": "nullif(lower(regexp_replace(rtrim(profile ->> 'profile_url', '/'), '^.*/', '')), '')",
+}
 
 
 def upgrade() -> None:
@@ -18,6 +23,10 @@ def upgrade() -> None:
         only = sa.text(f"{name} is not null")
         op.create_index(f"links_{name}", "links", ["connection_id", name], postgresql_where=only)
     op.add_column("clients", sa.Column("may_write_at", sa.DateTime(timezone=True), nullable=True))
+    for name, formula in CLIENTS.items():
+        op.add_column("clients", sa.Column(name, sa.Text(), sa.Computed(formula, persisted=True), nullable=True))
+        only = sa.text(f"{name} is not null")
+        op.create_index(f"clients_{name}", "clients", ["account_id", name], postgresql_where=only)
     _compositions()
     _addresses()
     _quick_replies()

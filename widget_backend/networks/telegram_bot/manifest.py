@@ -33,16 +33,16 @@ CAPABILITIES = Capabilities(
     can_delete=True,
     can_quote=True,
     can_write_first=False,  # telegram.md, first table: the user must press Start once
-    can_mark_read=True,  # business chats only (telegram.md A5)
+    known_as="telegram",
+    can_mark_read=True,
+    reads_threads_only=True,  # business chats only (telegram.md A5)
     can_type=True,
     can_group=True,
-    confirms=frozenset(),  # telegram.md A3: no update exists for delivery or reading
     limits=(  # telegram.md A7; the burst of a chat is ours: "short bursts tolerated"
         Limit(counts="end", rate=30, burst=30, sliding=True),
         Limit(counts="conversation", rate=1, burst=3),
         Limit(counts="group", rate=20, per=timedelta(minutes=1), burst=20, sliding=True),
     ),
-    signed=True,  # by the secret in a header (telegram.md A2)
     once=False,  # Telegram keeps what was not taken for 24 hours (telegram.md A2)
     pull_every=timedelta(seconds=2),  # for polling; with a webhook a pull asks nothing
     expires=True,

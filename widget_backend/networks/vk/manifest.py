@@ -29,13 +29,12 @@ CAPABILITIES = Capabilities(
     can_delete=True,
     can_quote=True,
     can_write_first=True,  # only where `may_write_first` says so (vk.md 4)
+    known_as="vk",
     addresses=frozenset({"vk"}),  # vk.md 2.6: by page or short name; no way from a phone number
     can_mark_read=True,
     can_type=True,
     can_group=True,
-    confirms=frozenset({"read"}),  # vk.md 3.3: no delivery receipts besides `message_read`
     limits=(Limit(counts="end", rate=20, sliding=True, burst=20),),  # vk.md 4: 20 requests a second per token
-    signed=True,  # by the secret in the body (vk.md 3.1)
     once=False,  # VK repeats what was not answered (vk.md 3.1), until it suspends the server
     pull_every=timedelta(minutes=10),
     batch=25,  # vk.md 2.1, `execute`
