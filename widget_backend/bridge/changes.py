@@ -107,7 +107,7 @@ def _read(recorder: Recorder, event: ReadUpTo, message: Message) -> str:
     """Everything up to a message was read: by the client, or (told by a CRM) by the manager, which the network then shows."""
     session = recorder.session
     if recorder.stop.side is Side.CRM:
-        recorder.outbox.read(_matter(session, recorder, message, Act.READ))
+        recorder.outbox.read(_matter(session, recorder, message, Act.READ), message.seq)
         return "recorded"
     sent = session.scalars(
         select(Delivery)
@@ -188,6 +188,7 @@ def _matter(session: Session, recorder: Recorder, message: Message, act: Act) ->
         act=act,
         direction=message.direction,
         place=conversation.place,
+        thread=conversation.thread,
         text=message.text,
         version=message.version,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
@@ -76,6 +76,8 @@ def _dump(item: Any) -> object:
         return item.value
     if isinstance(item, datetime):
         return item.isoformat()
+    if isinstance(item, timedelta):
+        return item.total_seconds()
     if isinstance(item, tuple):
         return [_dump(one) for one in item]
     if hasattr(item, "__dataclass_fields__"):
@@ -98,6 +100,8 @@ def _load(name: str, item: Any) -> Any:
         return _ENUMS[name](item)
     if name.endswith("_at") or name == "at":
         return datetime.fromisoformat(item)
+    if name == "window":
+        return timedelta(seconds=item)
     if name in _NESTED:
         inner = _NESTED[name]
         return tuple(_load_fields(inner, one) for one in item) if isinstance(item, list) else _load_fields(inner, item)

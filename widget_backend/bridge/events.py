@@ -7,7 +7,7 @@ One vocabulary serves both sides. An event of a channel names its client and thr
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 
@@ -123,7 +123,8 @@ class MessageReceived:
     key when the end echoes it (VK random_id): a match means the message is ours. `group` joins the pieces of one album: pieces of one group are
     recorded as one message. `author` is the name of who wrote when it is not the client (an employee, a member of a group chat). `is_partial`: the
     hook brought only a part, the whole is asked for (a pull with the cursor {"message_ids": [...]}). `session` are facts about the
-    conversation to remember at this end (`Link.state` of a connection).
+    conversation to remember at this end (`Link.state` of a connection). `window`: how long after the client's last message one may answer in
+    this conversation, where that differs inside one end (None: the end's own `Capabilities.window` alone).
     Units: sent_at is the sender's clock, aware UTC.
     """
 
@@ -148,6 +149,7 @@ class MessageReceived:
     payload: str = ""
     is_automatic: bool = False
     is_partial: bool = False
+    window: timedelta | None = None
     session: dict[str, str] = field(default_factory=dict)
 
 
@@ -202,7 +204,7 @@ class ReadUpTo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypingStarted:
-    """The client is typing: shown, never stored."""
+    """The client, or (told by a CRM) a manager, is typing: shown at once to the other side where that can be shown, never stored, never repeated."""
 
     client: Person | None = None
     thread: str = ""

@@ -30,7 +30,7 @@ def refuse(
             return Status.DISCARDED, "deleted_before_sending"
         if client.may_write is False:
             return Status.FAILED, "client_forbade"
-        if time_left(conversation.last_in_at, facts, now) == timedelta(0):
+        if time_left(conversation, facts, now) == timedelta(0):
             return Status.FAILED, "window_closed"
         if delivery.trigger == "auto" and _is_before_restore(message.sent_at, settings):
             return Status.UNCERTAIN, "restored"
@@ -48,13 +48,22 @@ def _is_before_restore(sent_at: datetime, settings: Mapping[str, object]) -> boo
     return isinstance(restored_at, str) and sent_at < datetime.fromisoformat(restored_at)
 
 
-def time_left(last_in_at: datetime | None, facts: Capabilities, now: datetime) -> timedelta | None:
-    """Return how long one may still answer: None without a limit, zero when the window is closed."""
-    if facts.window is None:
+def time_left(conversation: ConversationRecord, facts: Capabilities, now: datetime) -> timedelta | None:
+    """Return how long a manager may still answer: None without a limit, zero when the window is closed.
+
+    Shape: `facts` are the channel's; the smaller of its window and the conversation's own counts.
+    """
+    windows = [facts.window] if facts.window is not None else []
+    if conversation.window_s is not None:
+        windows.append(timedelta(seconds=conversation.window_s))
+    if not windows:
         return None
-    if last_in_at is None:
+    if conversation.last_in_at is not None:
+        return max(timedelta(0), conversation.last_in_at + min(windows) - now)
+    if facts.window is not None:
         return timedelta(0)
-    return max(timedelta(0), last_in_at + facts.window - now)
+    # the owner wrote by himself in a chat that is older than our knowledge of it: the client may have written just before
+    return max(timedelta(0), conversation.created_at + min(windows) - now)
 
 
 def may_change(message_at: datetime | None, window: timedelta | None, now: datetime) -> bool:

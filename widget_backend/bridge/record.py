@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, literal, select, tuple_, update
+from sqlalchemy import select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from widget_backend import clock, ids
-from widget_backend.bridge import changes, codec, content, settle
+from widget_backend.bridge import changes, codec, content, settle, spots
 from widget_backend.bridge.ends import Act, Side
 from widget_backend.bridge.events import (
     CallMissed,
@@ -29,45 +29,15 @@ from widget_backend.bridge.events import (
     MessageDeleted,
     MessageEdited,
     MessageReceived,
-    Person,
     ReadUpTo,
     StatusChanged,
 )
-from widget_backend.bridge.models import (
-    ClientRecord,
-    ConversationRecord,
-    Delivery,
-    LinkRecord,
-    Message,
-    MessageKey,
-    Parked,
-    Part,
-)
+from widget_backend.bridge.models import Delivery, LinkRecord, Message, MessageKey, Parked, Part
 from widget_backend.bridge.route import ALBUM_WAIT, Matter, Outbox
 from widget_backend.bridge.routes import Map, Stop
+from widget_backend.bridge.spots import Spot
 
-_CONVERSATIONS = ConversationRecord.__table__
-_MOVE_ON = (
-    update(_CONVERSATIONS)  # type: ignore[arg-type]
-    .where(_CONVERSATIONS.c.id == bindparam("spot"))
-    .values(last_seq=bindparam("seq"), last_in_at=bindparam("in_at"), last_at=func.now())
-)
 LATE_AFTER = timedelta(seconds=2)
-
-
-@dataclass(slots=True)
-class Spot:
-    """A conversation of this batch, locked; what changes is written at the flush."""
-
-    id: UUID
-    channel_id: UUID
-    client_id: UUID
-    place: str
-    scope: str
-    last_seq: int
-    last_in_at: datetime | None
-    client_name: str = ""
-    has_changed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +70,7 @@ class Recorder:
         named = [e for e in told if isinstance(e, MessageReceived | MessageEdited | MessageDeleted | ReadUpTo)]
         places = {self._address(event) for event in named}
         places |= {("", e.thread) for e in events if isinstance(e, DialogOpened | DialogClosed)}
-        self._lock(sorted(places))
+        self.spots |= spots.locked(self.session, self.stop, sorted(places))
         wanted = {(e.scope, e.remote_id) for e in named}
         wanted |= {(e.scope, e.remote_id) for e in events if isinstance(e, StatusChanged) and e.remote_id}
         wanted |= {(e.scope, _album(e.group)) for e in named if isinstance(e, MessageReceived) and e.group}
@@ -131,12 +101,7 @@ class Recorder:
             self.session.execute(insert(MessageKey), self._new_keys)
             self._messages, self._new_keys = [], []
         self.files.flush()
-        changed = [spot for spot in self.spots.values() if spot.has_changed]
-        if changed:
-            values = [{"spot": s.id, "seq": s.last_seq, "in_at": s.last_in_at} for s in changed]
-            self.session.connection().execute(_MOVE_ON, values)
-        for spot in changed:
-            spot.has_changed = False
+        spots.write(self.session, self.spots.values())
         self.settlement.flush()
         return self.outbox.flush()
 
@@ -231,47 +196,22 @@ class Recorder:
             act=Act.NEW,
             direction=event.direction.value,
             place=spot.place,
+            thread=spot.thread,
             text=event.text,
             is_automatic=event.is_automatic,
             not_before=clock.now() + ALBUM_WAIT if event.group else None,
         )
         self.outbox.message(matter)
+        if event.direction is Direction.IN:
+            self.outbox.arrived(matter)
+        elif self.stop.side is Side.CRM and not event.is_automatic:
+            self.outbox.read(matter, spot.last_seq)  # who answers has read
 
     # --------------------------------------------------------------------------------------- clients, conversations
 
     def _address(self, event: MessageReceived | MessageEdited | MessageDeleted | ReadUpTo) -> tuple[str, str]:
         is_network = self.stop.side is Side.NETWORK
         return (event.client.remote_id if event.client and is_network else "", event.thread)
-
-    def _lock(self, places: Sequence[tuple[str, str]]) -> None:
-        """Lock the known conversations among places, ordered by id."""
-        if not places:
-            return
-        columns = (
-            ConversationRecord.id,
-            ConversationRecord.channel_id,
-            ConversationRecord.client_id,
-            ConversationRecord.place,
-            ConversationRecord.scope,
-            ConversationRecord.last_seq,
-            ConversationRecord.last_in_at,
-            ClientRecord.name,
-        )
-        base = select(*columns).join(ClientRecord, ClientRecord.id == ConversationRecord.client_id)
-        if self.stop.side is Side.NETWORK:
-            query = base.add_columns(ClientRecord.remote_id, ConversationRecord.thread).where(
-                ClientRecord.channel_id == self.stop.id,
-                tuple_(ClientRecord.remote_id, ConversationRecord.thread).in_(places),
-            )
-        else:
-            query = (
-                base.add_columns(literal(""), LinkRecord.remote_id)
-                .join(LinkRecord, LinkRecord.conversation_id == ConversationRecord.id)
-                .where(LinkRecord.connection_id == self.stop.id, LinkRecord.remote_id.in_([t for _, t in places]))
-            )
-        locking = query.order_by(ConversationRecord.id).with_for_update(of=ConversationRecord)
-        for row in self.session.execute(locking):
-            self.spots[(row[8] or "", row[9])] = Spot(*row[:8])
 
     def _read_keys(self, wanted: Sequence[tuple[str, str]]) -> None:
         rows = self.session.execute(
@@ -292,65 +232,24 @@ class Recorder:
         address = self._address(event)
         spot = self.spots.get(address)
         if spot is None and self.stop.side is Side.NETWORK and event.client is not None:
-            spot = self.spots[address] = self._open_conversation(event, event.client)
+            spot = spots.opened(self.session, self.account_id, self.stop.id, event, event.client)
+            self.spots[address] = spot
         if spot is None:
             return None
         if event.session and self.stop.side is Side.CRM:
             self._remember_session(event.thread, event.session)
         if event.client and event.client.name and event.client.name != spot.client_name:
-            self._update_client(spot.client_id, event.client)
+            spots.tell_client(self.session, spot.client_id, event.client)
             spot.client_name = event.client.name
+        if event.window is not None and self.stop.side is Side.NETWORK:
+            spot.window_s = int(event.window.total_seconds())
         return spot
-
-    def _open_conversation(self, event: MessageReceived, person: Person) -> Spot:
-        client_id, name = self._client(person)
-        conversation = ConversationRecord(
-            id=ids.new_id(),
-            account_id=self.account_id,
-            channel_id=self.stop.id,
-            client_id=client_id,
-            thread=event.thread,
-            scope=event.scope,
-            place=event.place.value,
-            title=event.place_title,
-        )
-        self.session.add(conversation)
-        self.session.flush()
-        if not name:
-            content.ask_profile(self.session, self.account_id, self.stop.id, client_id, conversation.id)
-        return Spot(conversation.id, self.stop.id, client_id, event.place.value, event.scope, 0, None, client_name=name)
-
-    def _client(self, person: Person) -> tuple[UUID, str]:
-        """Return (id, name) of a client, making him when he is new."""
-        adding = insert(ClientRecord).values(
-            id=ids.new_id(),
-            account_id=self.account_id,
-            channel_id=self.stop.id,
-            remote_id=person.remote_id,
-            name=person.name,
-            profile=content.profile_of(person),
-        )
-        # an update that changes nothing, so that the id comes back for a known client too
-        same = adding.on_conflict_do_update(
-            index_elements=["channel_id", "remote_id"], set_={"remote_id": person.remote_id}
-        )
-        client_id, name = self.session.execute(same.returning(ClientRecord.id, ClientRecord.name)).one()
-        return client_id, name
-
-    def _update_client(self, client_id: UUID, person: Person) -> None:
-        row = self.session.get_one(ClientRecord, client_id)
-        row.name = person.name or row.name
-        row.profile = {**row.profile, **content.profile_of(person)}
 
     def _client_changed(self, event: ClientChanged) -> str:
         if self.stop.side is not Side.NETWORK:
             return "ignored"
-        client_id, _name = self._client(event.client)
-        row = self.session.get_one(ClientRecord, client_id)
-        if event.may_write is not None:
-            row.may_write = event.may_write
-        row.name = event.client.name or row.name
-        row.profile = {**row.profile, **content.profile_of(event.client)}
+        client_id, _name = spots.known_client(self.session, self.account_id, self.stop.id, event.client)
+        spots.tell_client(self.session, client_id, event.client, event.may_write)
         return "recorded"
 
     def _remember_session(self, thread: str, session_facts: dict[str, str]) -> str:

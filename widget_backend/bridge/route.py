@@ -15,10 +15,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from widget_backend import clock, ids
-from widget_backend.bridge import rules, runtime
+from widget_backend.bridge import channel_settings, rules, runtime
 from widget_backend.bridge.ends import Act, Priority, Side
 from widget_backend.bridge.keep import first_of_month
-from widget_backend.bridge.models import Delivery, Trace
+from widget_backend.bridge.events import Direction
+from widget_backend.bridge.models import Delivery, Message, Trace
 from widget_backend.bridge.routes import Map, Stop
 from widget_backend.bridge.statuses import Status
 
@@ -56,6 +57,7 @@ class Matter:
     act: Act
     direction: str
     place: str = "direct"
+    thread: str = ""
     text: str = ""
     version: int = 1
     is_automatic: bool = False
@@ -88,6 +90,7 @@ class Outbox:
                 text=matter.text,
                 is_automatic=matter.is_automatic,
                 to_side=stop.side,
+                can_group=stop.capabilities.can_group,
                 channel_settings=channel.settings if channel else {},
                 end_settings=stop.settings,
             )
@@ -137,11 +140,42 @@ class Outbox:
             payload = {"status": status, "reason": reason, "delivery": str(delivery_id)}
             self._queue_once(matter, stop, f"status:{status}:{reason}", payload)
 
-    def read(self, matter: Matter) -> None:
-        """Mark the client's messages as read in his network, where it can."""
+    def arrived(self, matter: Matter) -> None:
+        """Mark a client's message as read at once where the channel's admin wants that, whoever has seen it."""
+        stop = self._reading(matter)
+        if stop is not None and channel_settings.marks_read_at_once(stop.settings):
+            self._queue_read(matter, stop)
+
+    def read(self, matter: Matter, up_to: int) -> None:
+        """Mark the client's messages up to this place of the conversation as read in his network: somebody has read or answered them."""
+        stop = self._reading(matter)
+        if stop is None or not channel_settings.marks_read(stop.settings):
+            return
+        last = select(Message.id).where(
+            Message.conversation_id == matter.conversation_id,
+            Message.direction == Direction.IN.value,
+            Message.seq <= up_to,
+        )
+        message_id = self.session.scalar(last.order_by(Message.seq.desc()).limit(1))
+        if message_id is not None:
+            self._queue_read(replace(matter, message_id=message_id), stop)
+
+    def _reading(self, matter: Matter) -> Stop | None:
+        """Return the channel of a conversation where it can show that something was read."""
         stop = self.map.working(matter.channel_id)
-        if stop is not None and stop.capabilities.can_mark_read:
-            self._queue_once(matter, stop, Act.READ.value)
+        if stop is None or not stop.capabilities.can_mark_read:
+            return None
+        return stop if matter.thread or not stop.capabilities.reads_threads_only else None
+
+    def _queue_read(self, matter: Matter, stop: Stop) -> None:
+        """Plan a read mark; it speaks for all messages before, so that one decided a moment ago is not needed any more."""
+        matter = replace(matter, act=Act.READ)
+        self._waiting = [
+            (known, end_id, row)
+            for known, end_id, row in self._waiting
+            if known.act is not Act.READ or known.conversation_id != matter.conversation_id or end_id != stop.id
+        ]
+        self._queue_once(matter, stop, Act.READ.value)
 
     def flush(self) -> bool:
         """Write everything collected; tell whether anything now waits in a lane."""
@@ -208,8 +242,7 @@ def expires_at(stop: Stop, act: Act) -> datetime | None:
     """Return when a delivery to this end, made now, is no longer sent by itself; None where it never expires."""
     if not stop.capabilities.expires or act not in (Act.NEW, Act.READ):
         return None
-    hours = stop.settings.get("expiry_hours")
-    return clock.now() + timedelta(hours=int(str(hours)) if hours else runtime.get().config.expiry_hours)
+    return clock.now() + channel_settings.patience(stop.settings, runtime.get().config.expiry_hours)
 
 
 def _row(

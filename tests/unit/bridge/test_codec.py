@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,6 +54,7 @@ events: st.SearchStrategy[Event] = st.one_of(
         forwards=st.lists(forwards, max_size=2).map(tuple),
         payload=short,
         is_automatic=st.booleans(),
+        window=st.none() | st.timedeltas(timedelta(0), timedelta(days=30)),
         session=st.dictionaries(short, short, max_size=2),
         **common,
     ),

@@ -13,13 +13,14 @@ from widget_backend.bridge.statuses import Status
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What a rule may look at: the message's facts and the settings of the channel and of the end it would go to."""
+    """What a rule may look at: the message's facts, the settings of the channel and of the end it would go to, what that end can."""
 
     direction: str
     place: str
     text: str
     is_automatic: bool
     to_side: Side
+    can_group: bool
     channel_settings: Mapping[str, object]
     end_settings: Mapping[str, object]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from widget_backend.bridge import channel_settings
 from widget_backend.bridge.ends import Side
 from widget_backend.bridge.statuses import Status
 
@@ -15,6 +16,6 @@ def decide(question: Question) -> tuple[Status | None, str]:
     """Filter an automatic text towards the network when the channel does not want them."""
     if not question.is_automatic or question.to_side is not Side.NETWORK:
         return None, "not_automatic"
-    if question.channel_settings.get("automatic_texts", True):
+    if channel_settings.takes_automatic_texts(question.channel_settings):
         return None, "automatic_wanted"
     return Status.FILTERED, "automatic_unwanted"

@@ -29,11 +29,11 @@ CAPABILITIES = Capabilities(
     can_edit=True,
     can_delete=True,
     can_quote=True,
+    can_group=True,
     reports=True,
     told=frozenset({"sent", "failed", "expired", "uncertain"}),  # 3.4: one mark, which also means read
     # 2.2: leaky bucket per portal and source address, 2/s and 50 on every plan but Enterprise (5/s and 250).
     limits=(Limit(counts="end", rate=2.0, per=timedelta(seconds=1), burst=50),),
-    signed=False,  # 1.4: no signature; application_token in the body, and an unguessable path
     once=True,  # 4 "Delivery rules": no retry ever
     pull_every=timedelta(minutes=3),
     batch=50,

@@ -218,15 +218,14 @@ class TelegramBot:
         """Mark the client's messages as read where Telegram lets a bot do so: for a business account. Source: telegram.md A5."""
         chat = _chat(item.conversation)
         read = [one for one in item.other_remote_ids if one.isdecimal()]
-        if chat.connection and read and self._end.settings.get("mark_read") is not False:
+        if chat.connection and read:
             with understood():
                 self._client.read_business_message({**chat.params, "message_id": int(read[-1])})
         return Accepted()
 
     def typing(self, conversation: Conversation) -> None:
         """Show that somebody is typing. Source: telegram.md A4."""
-        if self._end.settings.get("show_typing") is not False:
-            self._client.send_chat_action(_chat(conversation).params, "typing")
+        self._client.send_chat_action(_chat(conversation).params, "typing")
 
     # -------------------------------------------------------------------------------------------------------- looking up
 

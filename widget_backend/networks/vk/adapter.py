@@ -162,17 +162,16 @@ class Vk:
         return Accepted(remote_ids=item.remote_ids)
 
     def mark_read(self, item: Item) -> Outcome:
-        """Mark the client's messages as read, if the admin wants clients to see that. Source: vk.md 2.4."""
+        """Mark the client's messages as read. Source: vk.md 2.4."""
         read = [one for one in item.other_remote_ids if one.isdecimal()]
-        if read and self._end.settings.get("mark_read") is not False:
+        if read:
             name = "up_to_cmid" if _is_chat(item.conversation) else "start_message_id"
             self._client.messages_mark_as_read({"peer_id": _peer_id(item.conversation), name: read[-1]})
         return Accepted()
 
     def typing(self, conversation: Conversation) -> None:
         """Show that somebody is typing. Source: vk.md 2.4."""
-        if self._end.settings.get("show_typing") is not False:
-            self._client.messages_set_activity(_peer_id(conversation))
+        self._client.messages_set_activity(_peer_id(conversation))
 
     def lookup(self, item: Item) -> Accepted | NotThere:
         """Find a message of ours by its `random_id` among the latest of its dialog."""

@@ -145,9 +145,8 @@ def _message_reply(thing: Reader, hook: Hook, owner: Owner) -> Event:
 
 def _message(message: Reader, owner: Owner) -> Event:
     peer_id = message["peer_id"].integer()
-    skipped = _skipped(message, peer_id, owner)
-    if skipped:
-        return Ignored(kind=skipped)
+    if "action" in message:
+        return Ignored(kind="service_action")
     is_ours = message["out"].flag_or(False) or message["from_id"].remote_id() == f"-{_group_id(owner)}"
     author, author_id = _author(message, peer_id, is_ours)
     page = dialog_url(_group_id(owner), peer_id)
@@ -174,12 +173,6 @@ def _message(message: Reader, owner: Owner) -> Event:
         ref_source=message["ref_source"].text_or(""),
         payload=message["payload"].text_or(""),
     )
-
-
-def _skipped(message: Reader, peer_id: int, owner: Owner) -> str:
-    if "action" in message:
-        return "service_action"
-    return "group_chat" if peer_id >= FIRST_CHAT and not owner.settings.get("group_chats") else ""
 
 
 def _author(message: Reader, peer_id: int, is_ours: bool) -> tuple[str, str]:
@@ -236,9 +229,8 @@ def _forwards(messages: Reader, page: str) -> Iterator[Forward]:
 
 def _message_edit(message: Reader, hook: Hook, owner: Owner) -> Event:
     peer_id = message["peer_id"].integer()
-    skipped = _skipped(message, peer_id, owner)
-    if skipped:
-        return Ignored(kind=skipped)
+    if "action" in message:
+        return Ignored(kind="service_action")
     # the echo of an edit made by call: VK's names for our own files and mentions are no news
     is_echo = message["out"].flag_or(False) and not message["admin_author_id"].is_there
     text = message["text"].text_or("")
@@ -273,8 +265,6 @@ def _message_read(thing: Reader, hook: Hook, owner: Owner) -> Event:
     peer_id, from_id = thing["peer_id"].integer(), thing["from_id"].integer()
     if from_id < 0:
         return Ignored(kind="own_reading")
-    if peer_id >= FIRST_CHAT and not owner.settings.get("group_chats"):
-        return Ignored(kind="group_chat")
     name = "conversation_message_id" if peer_id >= FIRST_CHAT else "read_message_id"
     return ReadUpTo(
         remote_id=str(thing[name].integer()), at=hook.received_at, client=_client(peer_id), scope=_scope(peer_id)
@@ -284,8 +274,6 @@ def _message_read(thing: Reader, hook: Hook, owner: Owner) -> Event:
 def _message_event(thing: Reader, hook: Hook, owner: Owner) -> Event:
     """A button that answers by an event and writes no message: shown as a message that has nothing but its payload."""
     peer_id = thing["peer_id"].integer()
-    if peer_id >= FIRST_CHAT and not owner.settings.get("group_chats"):
-        return Ignored(kind="group_chat")
     return MessageReceived(
         remote_id=f"event:{thing['event_id'].text()}",
         direction=Direction.IN,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from marshmallow import EXCLUDE, Schema, fields, validate
 
+from widget_backend.bridge import channel_settings
+
 
 class Settings(Schema):
     """One VK community. Labels and helps are keys of the locales' `settings/vk.json`; hidden fields are facts, not choices."""
@@ -16,10 +18,13 @@ class Settings(Schema):
         validate=validate.Length(min=20, max=500),
         metadata={"secret": True, "label": "token", "help": "token_help"},
     )
-    mark_read = fields.Boolean(load_default=True, metadata={"label": "mark_read", "help": "mark_read_help"})
-    show_typing = fields.Boolean(load_default=True, metadata={"label": "show_typing", "help": "show_typing_help"})
-    link_previews = fields.Boolean(load_default=True, metadata={"label": "link_previews", "help": "link_previews_help"})
     group_chats = fields.Boolean(load_default=False, metadata={"label": "group_chats", "help": "group_chats_help"})
+    automatic_texts = channel_settings.AUTOMATIC_TEXTS
+    mark_read = channel_settings.MARK_READ
+    auto_read = channel_settings.AUTO_READ
+    show_typing = channel_settings.SHOW_TYPING
+    link_previews = fields.Boolean(load_default=True, metadata={"label": "link_previews", "help": "link_previews_help"})
+    expiry_hours = channel_settings.EXPIRY_HOURS
 
     group_id = fields.String(load_default="", metadata={"widget": "hidden"})
     screen_name = fields.String(load_default="", metadata={"widget": "hidden"})
