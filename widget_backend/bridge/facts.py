@@ -128,10 +128,11 @@ class ServerSetting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What the registry reads at start. `adapter`, `hooks`, `settings`, `pages` are import paths, `module:name` or `module`, imported on first use.
+    """What the registry reads at start. `adapter`, `hooks`, `settings`, `pages`, `widget` are import paths, `module:name` or `module`, imported on first use.
 
     Shape: `door` is "end" when every end has its own hook address, "app" when one address serves all ends of an app (then `hooks.split` is used).
     `needs_app`: an app (keys of this server) must exist before an end can be made. `scope_of_app`: "server" or "account".
+    `pages`: reads what a CRM posts into a frame of ours. `widget`: proves the tokens that a widget in the CRM's own pages brings (`pages/panel_door.py`).
     """
 
     key: str
@@ -142,6 +143,7 @@ class Manifest:
     hooks: str
     settings: str
     pages: str = ""
+    widget: str = ""
     door: str = "end"
     needs_app: bool = False
     hook_headers: tuple[str, ...] = ()
