@@ -20,10 +20,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
-from widget_backend import clock
+from widget_backend import clock, outside
 from widget_backend.bridge import gate, items, lanes, life, outcomes, plan, registry, routes, runtime
 from widget_backend.bridge.ends import Act, End, Item, NotThere, Outcome, Repeat, Side
-from widget_backend.bridge.errors import EndError, Retry, Uncertain
+from widget_backend.bridge.errors import EndError, Rejected, Retry, Uncertain
 from widget_backend.bridge.items import Head
 from widget_backend.bridge.keep import first_of_month
 from widget_backend.bridge.lanes import Batch
@@ -44,6 +44,7 @@ SETTLE_PATIENCE_S = 20.0
 SETTLE_AGAIN_S = 0.5
 FILE_POLL = timedelta(seconds=1)
 PROFILE_WAIT = timedelta(seconds=15)
+NO_WAIT = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,9 +326,21 @@ def _single(adapter: Any, one: Call) -> Outcome | NotThere:
     if one.is_lookup:
         found: Outcome | NotThere = adapter.lookup(one.item)
         return found
-    method = {Act.EDIT: "edit", Act.DELETE: "delete", Act.READ: "mark_read"}[one.item.act]
+    if one.item.act is Act.READ:
+        return _mark_read(adapter, one.item)
+    method = {Act.EDIT: "edit", Act.DELETE: "delete"}[one.item.act]
     outcome: Outcome = getattr(adapter, method)(one.item)
     return outcome
+
+
+def _mark_read(adapter: Any, item: Item) -> Outcome:
+    """Mark as read if the limits have room right now: messages need them more, and the next mark speaks for this one too."""
+    try:
+        with outside.patience(NO_WAIT):
+            outcome: Outcome = adapter.mark_read(item)
+        return outcome
+    except LimitWait:
+        return Rejected("limit")
 
 
 def _guarded(end: End, make: Callable[[], Any]) -> tuple[Any, int]:

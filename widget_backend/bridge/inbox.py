@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 
 from widget_backend import clock, metrics
 from widget_backend.accounts.models import App
-from widget_backend.bridge import keep, life, registry, routes, runtime
-from widget_backend.bridge.ends import Hook, Owner, Raw
+from widget_backend.bridge import keep, life, presence, registry, routes, runtime
+from widget_backend.bridge.ends import Hook, Owner, Raw, Side
 from widget_backend.bridge.errors import AccessLost, EndError
 from widget_backend.bridge.events import EndBroken, EndChanged, EndRevoked, Event, Ignored, TypingStarted, Unparsed
 from widget_backend.bridge.models import EndKey, EndRecord, Gate, Inbox
@@ -114,6 +114,8 @@ def _work(lease: Lease, limit: int) -> bool:
         for one in parsed:
             _record(recorder, one, follow_ups)
         recorder.flush()
+    if end.side == Side.CRM:
+        presence.show_typing(lease.account_id, lease.end_id, _typing_now(parsed))
     for follow_up in follow_ups:
         _follow_up(lease, follow_up)
     return len(rows) == limit
@@ -178,6 +180,12 @@ def _hook(row: Inbox) -> Hook:
         query=row.meta.get("query", ""),
         content_type=row.meta.get("content_type", ""),
     )
+
+
+def _typing_now(parsed: Sequence[_Parsed]) -> set[str]:
+    """Return the conversations in which somebody is typing; what was told a while ago is over."""
+    fresh = [one for one in parsed if one.row.received_at > clock.now() - presence.FRESH]
+    return {event.thread for one in fresh for event in one.events if isinstance(event, TypingStarted)}
 
 
 def _record(recorder: Recorder, one: _Parsed, follow_ups: list[EndRevoked | EndChanged | EndBroken]) -> None:

@@ -166,12 +166,13 @@ class Vk:
         read = [one for one in item.other_remote_ids if one.isdecimal()]
         if read:
             name = "up_to_cmid" if _is_chat(item.conversation) else "start_message_id"
-            self._client.messages_mark_as_read({"peer_id": _peer_id(item.conversation), name: read[-1]})
+            client = Client(self._end, Priority.MAILING)  # messages go first
+            client.messages_mark_as_read({"peer_id": _peer_id(item.conversation), name: read[-1]})
         return Accepted()
 
     def typing(self, conversation: Conversation) -> None:
         """Show that somebody is typing. Source: vk.md 2.4."""
-        self._client.messages_set_activity(_peer_id(conversation))
+        Client(self._end, Priority.MAILING).messages_set_activity(_peer_id(conversation))
 
     def lookup(self, item: Item) -> Accepted | NotThere:
         """Find a message of ours by its `random_id` among the latest of its dialog."""
