@@ -15,7 +15,7 @@ import structlog
 from redis import RedisError
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from widget_backend.bridge import deliver, errands, inbox, lanes, pull, registry, runtime, wake
+from widget_backend.bridge import deliver, errands, inbox, lanes, pull, registry, runtime, split, wake
 from widget_backend.bridge.lanes import Batch
 from widget_backend.bridge.outcomes import Trouble
 
@@ -158,7 +158,7 @@ class Slice:
 
     def _wake_in_time(self) -> None:
         """Set a wake-up for what is due next, so that this process can wait for wake-ups instead of looking again and again."""
-        if inbox.due(1):
+        if inbox.due(1) or split.due(1):
             wake.poke()
         soon = lanes.seconds_to_next()
         if soon is not None and soon < runtime.get().config.sweep_s:
@@ -179,7 +179,8 @@ class Slice:
     def _start_work(self) -> int:
         if self._free <= 0:
             return 0
-        started = self._start_inboxes(max(1, self._free // 2))
+        started = self._start_splits(max(1, self._free // 4))
+        started += self._start_inboxes(max(1, self._free // 2))
         started += self._start_lanes(self._free)
         now = time.monotonic()
         if now > self.errands_at:
@@ -187,7 +188,7 @@ class Slice:
             started += self._start_errands()
         if now > self.pulls_at and self._free > 0:
             self.pulls_at = now + PULL_POLL_S
-            started += self._start_splits() + self._start_pulls()
+            started += self._start_pulls()
         return started
 
     def _start_pulls(self) -> int:
@@ -197,11 +198,11 @@ class Slice:
             self._submit("pull", task.end_id, "", partial(pull.run, task), task.token)
         return len(tasks)
 
-    def _start_splits(self) -> int:
-        apps = [app_id for app_id in inbox.due_apps(1) if app_id not in self.inboxes]
+    def _start_splits(self, room: int) -> int:
+        apps = split.due(room, self.inboxes)
         for app_id in apps:
             self.inboxes.add(app_id)
-            self._submit("inbox", app_id, "", partial(inbox.split, app_id))
+            self._submit("inbox", app_id, "", partial(self._split, app_id))
         return len(apps)
 
     def _start_inboxes(self, room: int) -> int:
@@ -283,6 +284,10 @@ class Slice:
             inbox.release(lease)
             with self.lock:
                 self.tokens[lease.token] -= 1
+
+    def _split(self, app_id: UUID) -> None:
+        while self._may_go_on() and split.work(app_id):
+            self.done.set()
 
     def _deliver(self, batch: Batch) -> None:
         try:

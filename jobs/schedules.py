@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from jobs import exchange, queues
 from oauth import arrivals, refresh
 from widget_backend.accounts.models import SecurityEvent
-from widget_backend.bridge import held, life, registry, runtime, wake
+from widget_backend.bridge import held, life, registry, runtime, split, wake
 from widget_backend.bridge.errors import EndError, Unregistered
 from widget_backend.bridge.inbox import NEW
 from widget_backend.bridge.models import Gate, Inbox, Parked, Worker
@@ -89,13 +89,14 @@ def _alone(schedule: str, end_id: UUID) -> Iterator[None]:
 
 
 def keep_house() -> None:
-    """Make next months' partitions, forget old hooks and dead workers."""
+    """Make next months' partitions, forget old hooks, parts whose end never came, and dead workers."""
     days = runtime.get().config.inbox_days
     with transaction(None) as session:
         session.execute(text("select mostik_make_partitions(2)"))
         session.execute(delete(Inbox).where(Inbox.received_at < func.now() - timedelta(days=days), Inbox.state != NEW))
         session.execute(delete(SecurityEvent).where(SecurityEvent.at < func.now() - SECURITY_EVENTS_FOR))
         session.execute(delete(Worker).where(Worker.beat_at < func.now() - timedelta(minutes=10)))
+    split.forget_strangers()
 
 
 def pull_everything() -> None:

@@ -11,7 +11,7 @@ from redis import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from widget_backend.bridge import keep, runtime
+from widget_backend.bridge import keep, runtime, split
 from widget_backend.bridge.tenancy import transaction
 
 blueprint = Blueprint("health", __name__)
@@ -57,6 +57,8 @@ def _from_database() -> CollectorRegistry:
     registry = CollectorRegistry()
     oldest_hook = Gauge("mostik_inbox_age_seconds", "Age of the oldest unread hook", registry=registry)
     oldest_hook.set(keep.oldest_waiting_s())
+    strangers = Gauge("mostik_app_parts_waiting", "Parts of apps' hooks that wait for their end", registry=registry)
+    strangers.set(split.strangers())
     with transaction(None) as session:
         row = session.execute(_LANES).one()
         statuses = session.execute(text("select status, deliveries from mostik_delivery_counts()")).all()

@@ -10,6 +10,11 @@ hook_seconds = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
 )
 events = Counter("mostik_events_total", "Events by adapter and kind", ["adapter", "kind"])
+app_parts = Counter(
+    "mostik_app_parts_total",
+    "Parts of hooks that came to an app's door, by what became of them",
+    ["adapter", "outcome"],
+)
 attempts = Counter(
     "mostik_attempts_total", "Outside calls of deliveries by adapter and outcome", ["adapter", "outcome"]
 )

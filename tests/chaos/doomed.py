@@ -54,6 +54,10 @@ class Point:
 POINTS = (
     Point("keep-before", "widget_backend.bridge.keep", "keep", When.BEFORE),
     Point("keep-after", "widget_backend.bridge.keep", "keep", When.AFTER),
+    # one part of a body is stored, its transaction is still open
+    Point("part-after", "widget_backend.bridge.keep", "put", When.AFTER),
+    # the parts are in the inboxes of their ends, nothing is recorded
+    Point("read-before", "widget_backend.bridge.inbox", "work", When.BEFORE),
     # the attempts are written and their transaction is still open
     Point("attempt-before", "widget_backend.bridge.deliver", "_open_attempts", When.AFTER),
     Point("attempt-after", "widget_backend.bridge.deliver", "call", When.BEFORE),

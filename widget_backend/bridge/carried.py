@@ -194,10 +194,16 @@ class PullRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connected:
-    """Result of `connect`: facts to store. `tokens_scope` are rights that the remote granted."""
+    """Result of `connect`: facts to store.
+
+    Shape: `aliases` are the further names by which hooks of the app's door call this remote account (an amoCRM account has another id in its chats
+    API); `split` may return any of them. Together with `remote_id` they belong to this end alone among all ends of the app: one that another end has
+    refuses the connection (`already_connected`), and one that is no longer given is free again.
+    """
 
     remote_id: str
     title: str
+    aliases: tuple[str, ...] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     warnings: tuple[str, ...] = ()

@@ -16,12 +16,11 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from widget_backend import clock, metrics
-from widget_backend.accounts.models import App
 from widget_backend.bridge import keep, life, presence, registry, routes, runtime
-from widget_backend.bridge.ends import Hook, Owner, Raw, Side
+from widget_backend.bridge.ends import Hook, Owner, Side
 from widget_backend.bridge.errors import AccessLost, EndError
 from widget_backend.bridge.events import EndBroken, EndChanged, EndRevoked, Event, Ignored, TypingStarted, Unparsed
-from widget_backend.bridge.models import EndKey, EndRecord, Gate, Inbox
+from widget_backend.bridge.models import EndRecord, Gate, Inbox
 from widget_backend.bridge.record import Recorder
 from widget_backend.bridge.tenancy import transaction
 
@@ -36,9 +35,6 @@ _DUE = text("""
     where g.inbox_lease_until < now() and g.inbox_not_before <= now()
       and exists (select 1 from inbox i where i.owner_id = g.end_id and i.state = 0)
     order by random() limit :limit
-""")
-_DUE_APPS = text("""
-    select distinct owner_id from inbox where state = 0 and is_app limit :limit
 """)
 
 
@@ -92,7 +88,7 @@ def work(lease: Lease, *, limit: int = BATCH) -> bool:
     try:
         return _work(lease, limit)
     except Exception as error:
-        if _is_away(error):
+        if is_away(error):
             raise  # the same batch again, later
         log.exception("inbox_batch_failed", end=str(lease.end_id))
         return _one_by_one(lease)
@@ -130,7 +126,7 @@ def _one_by_one(lease: Lease) -> bool:
     try:
         return _work(lease, 1)
     except Exception as error:
-        if _is_away(error):
+        if is_away(error):
             raise
         log.exception("inbox_hook_failed", end=str(lease.end_id), trace=first.trace_id)
         tries = first.tries + 1
@@ -148,7 +144,7 @@ def _one_by_one(lease: Lease) -> bool:
         return tries >= TRIES
 
 
-def _is_away(error: Exception) -> bool:
+def is_away(error: Exception) -> bool:
     """Tell a database that is away, or broke a tie, from a hook that it cannot hold (SQLSTATE class 54: a limit of the program)."""
     state = str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
     return isinstance(error, OperationalError) and not state.startswith("54")
@@ -169,10 +165,11 @@ def _unread(session: Session, owner_id: UUID, limit: int) -> Sequence[Inbox]:
 
 
 def _parse(row: Inbox, owner: Owner) -> Sequence[Event]:
-    return registry.hooks(owner.adapter).parse(_hook(row), owner)
+    return registry.hooks(owner.adapter).parse(hook_of(row), owner)
 
 
-def _hook(row: Inbox) -> Hook:
+def hook_of(row: Inbox) -> Hook:
+    """Open a kept hook."""
     return Hook(
         body=keep.body_of(row),
         received_at=row.received_at,
@@ -233,40 +230,3 @@ def _follow_up(lease: Lease, event: EndRevoked | EndChanged | EndBroken) -> None
                     life.connect(lease.account_id, lease.end_id)
                 except EndError as error:
                     log.warning("reconnect_failed", end=str(lease.end_id), reason=error.reason)
-
-
-# ------------------------------------------------------------------------------------------------------ an app's inbox
-
-
-def due_apps(limit: int) -> list[UUID]:
-    """Return the apps whose inboxes hold unread bodies."""
-    with transaction(None) as session:
-        return [row.owner_id for row in session.execute(_DUE_APPS, {"limit": limit})]
-
-
-def split(app_id: UUID) -> int:
-    """Cut the bodies of an app's inbox into its ends' inboxes; count the bodies. Safe to run twice: parts are unique by their event ids."""
-    with transaction(None) as session:
-        rows = session.scalars(
-            select(Inbox)
-            .where(Inbox.owner_id == app_id, Inbox.state == NEW)
-            .order_by(Inbox.id)
-            .limit(BATCH)
-            .with_for_update(skip_locked=True)
-        ).all()
-        app = session.get(App, app_id)
-        if app is None:
-            return 0
-        for row in rows:
-            strangers = 0
-            for number, (remote_id, event_id, body) in enumerate(registry.hooks(app.adapter).split(_hook(row))):
-                known = session.get(EndKey, life.remote_digest(app.adapter, remote_id, app_id))
-                if known is None or known.end_id is None:
-                    strangers += 1
-                    continue
-                door = keep.Door(known.end_id, known.account_id)
-                raw = Raw(event_id=event_id or f"{row.id}:{number}", body=body, name=row.meta.get("name", ""))
-                keep.keep_pulled(door, [raw], row.received_at)
-            row.state, row.done_at = (UNPARSED if strangers else DONE), clock.now()
-            row.note = f"{strangers} parts of unknown accounts" if strangers else None
-    return len(rows)

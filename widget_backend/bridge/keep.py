@@ -13,6 +13,7 @@ from uuid import UUID
 
 import psycopg
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from widget_backend import crypto, ids
 from widget_backend.bridge import runtime
@@ -84,14 +85,28 @@ def _insert_all(connection: psycopg.Connection[tuple[object, ...]], rows: Sequen
         return sum(_insert(connection, row) for row in rows)
 
 
+def put(session: Session, door: Door, raw: Raw, meta: dict[str, str], received_at: datetime, trace_id: str) -> bool:
+    """Store a part of a kept hook as a hook of its own, in a transaction under way; False when the same event is already there."""
+    row = _row(door, raw.body, meta, raw.event_id, received_at, trace_id)
+    return session.connection().exec_driver_sql(_INSERT, row).rowcount == 1
+
+
+def hand_over(row: Inbox, door: Door) -> None:
+    """Give a hook that was kept for one owner to another; it keeps its place in the order."""
+    body = body_of(row)
+    row.owner_id, row.account_id = door.owner_id, door.account_id
+    row.body = crypto.seal(body, f"inbox:{door.owner_id}")
+
+
 def oldest_waiting_s() -> float:
-    """Return the age of the oldest hook that nobody has read yet, in seconds; 0 when there is none."""
-    # one index probe per gate instead of a scan of the inbox
+    """Return the age of the oldest hook that nobody has read yet, in seconds; 0 when there is none. What waits for an unknown end does not count."""
+    # one index probe per gate and per app instead of a scan of the inbox
     query = text("""
-        select coalesce(extract(epoch from now() - min(i.received_at)), 0) from gates g
+        select coalesce(extract(epoch from now() - min(i.received_at)), 0)
+        from (select end_id as id from gates where is_open union all select id from apps) owner
         cross join lateral (
-            select received_at from inbox where owner_id = g.end_id and state = 0 order by id limit 1
-        ) i where g.is_open
+            select received_at from inbox where owner_id = owner.id and state = 0 order by id limit 1
+        ) i
     """)
     with transaction(None) as session:
         return float(session.scalar(query) or 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -65,7 +65,7 @@ def create(
         session.add(
             EndKey(digest=hook_digest(hook_key), kind="hook", adapter=adapter, account_id=account, end_id=end_id)
         )
-        _claim_remote(session, account, end_id, adapter, remote_id, app_id)
+        _claim(session, account, end_id, adapter, app_id, [remote_id])
         session.add(AuditEntry(account_id=account, actor=actor or "server", action="end.create", subject=str(end_id)))
     return end_id
 
@@ -163,8 +163,10 @@ def connect(account_id: UUID | str, end_id: UUID | str, *, actor: str = "", is_r
     try:
         _store_connected(account, id, connected, actor)
     except IntegrityError as error:
-        # the same remote account is connected already: take back what was just registered for it a second time
-        registry.adapter(snapshot(account, id)).disconnect()
+        # the same remote account is connected already: take back what was just registered for it a second time. Behind an app's one door
+        # there is one registration, and that is the other end's
+        if registry.manifest(end.adapter).door == "end":
+            registry.adapter(snapshot(account, id)).disconnect()
         twice = Misconfigured("already_connected")
         mark_lost(account, id, twice)
         raise twice from error
@@ -179,7 +181,7 @@ def _store_connected(account: UUID, id: UUID, connected: Connected, actor: str) 
         row.state, row.reason, row.detail = "active", "", ""
         row.connected_at = row.checked_at = clock.now()
         session.flush()
-        _claim_remote(session, account, id, row.adapter, connected.remote_id, row.app_id)
+        _claim(session, account, id, row.adapter, row.app_id, [connected.remote_id, *connected.aliases])
         session.execute(
             update(Gate)
             .where(Gate.end_id == id)
@@ -237,6 +239,9 @@ def set_state(
         if session.scalar(changed) is None:
             return
         session.execute(update(Gate).where(Gate.end_id == id).values(is_open=state == "active"))
+        # an app's hooks pass by an end that is off, as if it were not there
+        named = update(EndKey).where(EndKey.end_id == id, EndKey.kind != "hook")
+        session.execute(named.values(kind="off" if state == "off" else "remote"))
         session.add(
             AuditEntry(
                 account_id=UUID(str(account_id)),
@@ -329,24 +334,25 @@ def reseal(row: EndRecord) -> None:
         row.previous_secrets = crypto.rotate(row.previous_secrets, f"end:{row.id}")
 
 
-def _claim_remote(
-    session: Session, account_id: UUID, end_id: UUID, adapter: str, remote_id: str, app_id: UUID | str | None
+def _claim(
+    session: Session,
+    account_id: UUID,
+    end_id: UUID,
+    adapter: str,
+    app_id: UUID | str | None,
+    names: Sequence[str],
 ) -> None:
-    # only an app's hooks are found by remote account; there one remote account belongs to one end
-    if not remote_id or not app_id:
+    """Let an end be found by these names of its remote account; those it no longer has are free. Raises: IntegrityError when another end has one."""
+    if not app_id:  # only an app's hooks are found by remote account
         return
-    session.execute(
-        insert(EndKey)
-        .values(
-            digest=remote_digest(adapter, remote_id, app_id),
-            kind="remote",
-            adapter=adapter,
-            account_id=account_id,
-            end_id=end_id,
-            app_id=UUID(str(app_id)),
-        )
-        .on_conflict_do_nothing()
-    )
+    digests = {remote_digest(adapter, name, app_id) for name in names if name}
+    mine = (EndKey.end_id == end_id) & (EndKey.kind != "hook")
+    session.execute(delete(EndKey).where(mine, EndKey.digest.not_in(digests)))
+    session.execute(update(EndKey).where(mine).values(kind="remote"))
+    known = set(session.scalars(select(EndKey.digest).where(mine)))
+    whose = {"account_id": account_id, "end_id": end_id, "app_id": UUID(str(app_id))}
+    session.add_all(EndKey(digest=one, kind="remote", adapter=adapter, **whose) for one in digests - known)
+    session.flush()
 
 
 def _join_routes(session: Session, row: EndRecord) -> None:

@@ -64,7 +64,10 @@ class EndRecord(Model):
 
 
 class EndKey(Model):
-    """Finds an end (or an app) from what a hook shows: the digest of the key in its address, or of (adapter, app, remote account)."""
+    """Finds an end (or an app) from what a hook shows: the digest of the key in its address, or of (adapter, app, name of the remote account).
+
+    Kinds: hook, remote (one row for every name, `Connected.aliases`), off (remote, while the end is off).
+    """
 
     __tablename__ = "end_keys"
     digest: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)

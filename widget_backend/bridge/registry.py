@@ -9,7 +9,7 @@ from typing import Any
 
 from widget_backend.bridge.ends import End, Hooks, Manifest, Side
 
-ROOMS = ("widget_backend.networks", "widget_backend.crms")
+ROOMS: tuple[str, ...] = ("widget_backend.networks", "widget_backend.crms")
 
 
 @cache
