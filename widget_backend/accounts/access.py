@@ -32,6 +32,11 @@ def may_repeat(who: Who) -> bool:
     return who.role in WORKERS
 
 
+def may_write(who: Who) -> bool:
+    """Write to clients and keep quick replies of one's own."""
+    return who.role in WORKERS
+
+
 def may_configure(who: Who) -> bool:
     """Connect, change and disconnect channels and connections, and what feeds what."""
     return who.role in ADMINS

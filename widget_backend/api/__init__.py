@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from widget_backend.api import ends, messages
+from widget_backend.api import dialogs, ends, messages, quick_replies
 from widget_backend.extensions import api
 
 
@@ -11,5 +11,5 @@ def register(app: Flask) -> None:
     api.init_app(app)
     api.spec.components.security_scheme("key", {"type": "http", "scheme": "bearer"})
     api.spec.options["security"] = [{"key": []}]
-    for blueprint in (ends.blueprint, messages.blueprint):
+    for blueprint in (ends.blueprint, messages.blueprint, dialogs.blueprint, quick_replies.blueprint):
         api.register_blueprint(blueprint)

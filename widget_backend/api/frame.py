@@ -16,12 +16,14 @@ from flask_smorest import Blueprint
 from widget_backend import language
 from widget_backend.accounts import access, throttle
 from widget_backend.accounts.throttle import Allowance
-from widget_backend.bridge import setup
+from widget_backend.bridge import cards, setup
+from widget_backend.bridge.cards import CardRefused
+from widget_backend.bridge.composer import KeyReused, Refused
 from widget_backend.bridge.ends import Side
 from widget_backend.bridge.journal import Cursor
 from widget_backend.bridge.models import EndRecord
 from widget_backend.bridge.setup import Trouble, Unfit
-from widget_backend.problems import Invalid, NotFound, Problem, TooMany
+from widget_backend.problems import Conflict, Invalid, NotFound, Problem, TooMany
 from widget_backend.texts import reason, text
 
 PREFIX = "/api/v1"
@@ -87,6 +89,27 @@ def explained(adapter: str) -> Any:
             f"settings.{name}": [text(f"pages.form.{slug}", language.current())] for name, slug in error.fields.items()
         }
         raise Invalid(fields=fields) from error
+
+
+@contextmanager
+def writing() -> Any:
+    """Turn what forbids writing into its problem: 403 and 404 for the card, 409 for the key, 422 for a message that would fail, 502 for an outside system."""
+    try:
+        with found():
+            yield
+    except KeyReused as error:
+        raise Conflict("key_reused") from error
+    except Refused as error:
+        raise Invalid("refused", _sentence(error), fields={"reason": [error.reason]}) from error
+    except CardRefused as error:
+        status = {cards.FORBIDDEN: 403, cards.GONE: 404}.get(error.reason, 409)
+        raise Problem(status, error.reason, _sentence(error)) from error
+    except Trouble as error:
+        raise Problem(502, "end_trouble", _sentence(error), fields={"reason": [error.reason]}) from error
+
+
+def _sentence(error: Refused | CardRefused | Trouble) -> str:
+    return reason(error.reason, getattr(error, "adapter", ""), language.current())
 
 
 def cursor_of(given: str) -> Cursor | None:

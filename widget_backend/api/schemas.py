@@ -161,6 +161,10 @@ class WholeMessageSchema(MessageSchema):
     """A message with everything that became of it."""
 
     deliveries = fields.List(fields.Nested(DeliveryWithAttemptsSchema), required=True)
+    time_left_s = fields.Integer(
+        allow_none=True,
+        metadata={"description": "How long its client may still be answered; null without a limit, 0 when it is too late"},
+    )
     versions = fields.List(fields.Nested(VersionSchema), required=True)
     trace = fields.List(fields.Nested(TraceSchema), required=True)
 
@@ -206,6 +210,7 @@ def dossier_values(dossier: Dossier) -> dict[str, Any]:
     return {
         **line_values(dossier.line),
         "deliveries": [_delivery_values(dossier, row) for row in dossier.deliveries],
+        "time_left_s": None if dossier.time_left is None else int(dossier.time_left.total_seconds()),
         "versions": dossier.versions,
         "trace": dossier.traces,
     }

@@ -6,13 +6,15 @@ import base64
 import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, func, select, tuple_
 from sqlalchemy.orm import Session
 
+from widget_backend import clock
 from widget_backend.accounts.models import AuditEntry
+from widget_backend.bridge import gate, routes
 from widget_backend.bridge.ends import Act
 from widget_backend.bridge.models import (
     AttachmentRecord,
@@ -20,6 +22,7 @@ from widget_backend.bridge.models import (
     ClientRecord,
     ConversationRecord,
     Delivery,
+    EndRecord,
     Message,
     MessageVersion,
     Part,
@@ -90,7 +93,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Dossier:
-    """One message with everything that became of it."""
+    """One message with everything that became of it. `time_left`: how long its client may still be answered (see gate.time_left)."""
 
     line: Line
     versions: Sequence[MessageVersion]
@@ -99,13 +102,14 @@ class Dossier:
     parts: Sequence[Part]
     attempts: Sequence[Attempt]
     traces: Sequence[Trace]
+    time_left: timedelta | None
 
 
 def page(account_id: UUID, wanted: Wanted) -> Page:
     """Read one page of the journal."""
     with transaction(account_id) as session:
         keys = [(row[0], row[1]) for row in session.execute(page_query(account_id, wanted))]
-        lines = _lines(session, [id for _, id in keys[: wanted.limit]])
+        lines = lines_of(session, [id for _, id in keys[: wanted.limit]])
     last = keys[wanted.limit - 1] if len(keys) > wanted.limit else None
     return Page(lines, Cursor(last[0], str(last[1])) if last else None)
 
@@ -136,7 +140,7 @@ def page_query(account_id: UUID, wanted: Wanted) -> Select[datetime, UUID]:
 def message(account_id: UUID, message_id: UUID) -> Dossier:
     """Read one message with everything. Raises: KeyError."""
     with transaction(account_id) as session:
-        lines = _lines(session, [message_id])
+        lines = lines_of(session, [message_id])
         if not lines or lines[0].message.account_id != account_id:
             raise KeyError(message_id)
         deliveries = session.scalars(
@@ -157,7 +161,14 @@ def message(account_id: UUID, message_id: UUID) -> Dossier:
             session.scalars(select(Part).where(Part.delivery_id.in_(ids)).order_by(Part.generation, Part.number)).all(),
             session.scalars(select(Attempt).where(Attempt.delivery_id.in_(ids)).order_by(Attempt.id)).all(),
             session.scalars(select(Trace).where(Trace.message_id == message_id).order_by(Trace.id)).all(),
+            time_left(session, lines[0].conversation),
         )
+
+
+def time_left(session: Session, conversation: ConversationRecord) -> timedelta | None:
+    """Return how long a manager may still answer in a conversation: None without a limit, zero when its window is closed."""
+    channel = session.get_one(EndRecord, conversation.channel_id)
+    return gate.time_left(conversation, routes.stop_of(channel).capabilities, clock.now())
 
 
 def delivery(account_id: UUID, delivery_id: UUID) -> Delivery:
@@ -207,7 +218,8 @@ def _conversations(account_id: UUID, wanted: Wanted) -> Select[UUID]:
     return query
 
 
-def _lines(session: Session, ids: Sequence[UUID]) -> list[Line]:
+def lines_of(session: Session, ids: Sequence[UUID]) -> list[Line]:
+    """Read messages with their deliveries, inside a transaction, in the order of their ids."""
     if not ids:
         return []
     rows = session.execute(
