@@ -111,10 +111,8 @@ def authorize_url(keys: Keys, address: str, state: str) -> str:
     Raises: Misconfigured: not a platform.
     Source: amocrm.md 1.2.
     """
-    if address not in amocrm.CONSENT_HOSTS:
-        raise Misconfigured("amocrm_host_unknown")
     query = urlencode({"client_id": keys.client_id, "state": state, "mode": "popup"})
-    return f"{amocrm.site(amocrm.CONSENT_HOSTS[address], _server)}/oauth?{query}"
+    return f"{amocrm.consent_url(address, _server)}?{query}"
 
 
 def known_address(address: str) -> str:

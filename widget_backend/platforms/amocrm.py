@@ -47,10 +47,16 @@ def drive_host(url: str) -> str:
     return api_host(url.removeprefix("https://").rstrip("/"))
 
 
-def site(host: str, server: Server) -> str:
-    """Return where a host answers. The server's owner may put a simulated amoCRM in its place: then hosts stand in its paths.
+def site(host: str, server: Server, setting: str = "account_url") -> str:
+    """Return where a host answers: itself, or what the server's owner put in its place (a simulated amoCRM). `setting`: account_url or chats_url.
 
     Source: amocrm.md 1.6 (https only).
     """
-    sandbox = str(server("sandbox_url")).rstrip("/")
-    return f"{sandbox}/{host}" if sandbox else f"https://{host}"
+    return str(server(setting)).replace("{host}", host).rstrip("/")
+
+
+def consent_url(platform: str, server: Server) -> str:
+    """Return the page where an administrator grants access. Raises: Misconfigured: not a platform. Source: amocrm.md 1.2."""
+    if platform not in CONSENT_HOSTS:
+        raise Misconfigured("amocrm_host_unknown")
+    return str(server("consent_url")).replace("{host}", CONSENT_HOSTS[platform])
