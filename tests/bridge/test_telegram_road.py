@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from tests.bridge.conftest import PATIENCE
 from tests.bridge.pair import NO_LIMIT, Pair, new_user
 from tests.sandbox import samples
 from tests.stack import Json, Stack, wait_for
-from widget_backend.bridge import life
+from widget_backend.bridge import journal, life, setup
 
 
 @pytest.fixture(scope="module", params=["webhook", "polling"])
@@ -194,6 +195,47 @@ def test_a_business_account_is_answered_for_and_its_owner_may_write_too(line: Li
     assert "Это Иван" in line.seen(user)[2]
     line.wait_quiet()
     assert len(line.rows("select 1 from messages")) == 3, "our own answer came back and is no new message"
+
+
+def test_a_business_chat_is_read_when_answered_and_open_for_a_day(line: Line) -> None:
+    user = new_user()
+    asked = line.customer(user, text="Добрый день", business=True)
+    line.wait_seen(user, "Добрый день")
+    (chat,) = line.rows("select id, thread, window_s from conversations")
+    assert chat.window_s == 24 * 3600
+    line.operator(user, text="Здравствуйте")
+    wait_for(lambda: line.phone(user, "read", connection=chat.thread), what="the read mark")
+    assert [item["id"] for item in line.phone(user, "read", connection=chat.thread)] == [str(asked["id"])]
+    line.change("update conversations set last_in_at = now() - interval '25 hours'")
+    before = len(line.calls("telegram_bot"))
+    line.operator(user, text="Вы ещё здесь?")
+    line.wait_status("Вы ещё здесь?", line.channel_id, "failed")
+    line.wait_quiet()
+    assert len(line.phone(user, "message", connection=chat.thread)) == 2
+    refused = line.deliveries("m.text = 'Вы ещё здесь?' and d.act = 'new'")[0]
+    assert (refused.reason, refused.first_tried_at) == ("window_closed", None), "refused without a call"
+    assert "sendMessage" not in {item["method"] for item in line.calls("telegram_bot")[before:]}
+    shown = journal.message(line.account_id, refused.message_id)
+    assert shown.time_left == timedelta(0)
+    line.customer(user, text="Здесь", business=True)
+    wait_for(lambda: "Здесь" in line.seen(user), what="the customer's answer")
+    left = journal.message(line.account_id, refused.message_id).time_left
+    assert left is not None and left > timedelta(hours=23)
+
+
+def test_groups_reach_the_crm_only_when_they_are_wanted_and_are_always_seen_in_the_journal(line: Line) -> None:
+    group, user = -1_000_000_000_000 - new_user(), new_user()
+    line.customer(user, text="кто-нибудь?", chat={"id": group}, attachments=_files(samples.png(4, 4, 1)))
+    wait_for(lambda: line.status("кто-нибудь?", line.connection_id) == "filtered", what="the rule's decision")
+    (message,) = line.rows("select id from messages")
+    traces = journal.message(line.account_id, message.id).traces
+    assert [(one.rule, one.why) for one in traces] == [("automatic", "not_automatic"), ("groups", "groups_unwanted")]
+    setup.change(line.account_id, line.channel_id, title=None, given={"group_chats": True})
+    line.customer(user, text="есть кто?", chat={"id": group})
+    line.wait_status("есть кто?", line.connection_id, "delivered")
+    line.wait_quiet()
+    (shown,) = [item["text"] for item in line.desk("message") if item["who"] != "system"]
+    assert shown.endswith("есть кто?")
 
 
 def test_an_update_that_comes_again_is_one_message(line: Line) -> None:

@@ -490,10 +490,7 @@ def test_the_pieces_of_an_album_name_their_album(talking: Desk) -> None:
     assert sorted(one.text for one in pieces) == ["", "", "Три"]
 
 
-def test_groups_come_only_when_they_are_wanted(talking: Desk) -> None:
-    talking.say("unheard", chat={"id": GROUP})
-    talking.door.wait(Ignored)
-    talking.door.settings["group_chats"] = True
+def test_what_is_said_in_a_group_is_understood_with_its_author(talking: Desk) -> None:
     talking.say("heard", chat={"id": GROUP})
     event = talking.door.wait(MessageReceived, lambda one: one.place is Place.GROUP)
     assert (event.text, event.author, event.client.remote_id) == ("heard", "Анна К.", str(GROUP))
@@ -710,8 +707,6 @@ def test_looking_up_tells_what_telegram_tells(talking: Desk) -> None:
         talking.telegram.profile(Client(id="u2", person=Person(remote_id="777")))
 
 
-def test_typing_is_shown_unless_unwanted(talking: Desk) -> None:
-    talking.telegram.typing(conversation())
-    talking.door.settings["show_typing"] = False
+def test_typing_is_shown(talking: Desk) -> None:
     talking.telegram.typing(conversation())
     assert len(talking.ledger("typing")) == 1

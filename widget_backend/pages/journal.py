@@ -8,7 +8,7 @@ from uuid import UUID
 from flask import redirect, request, url_for
 from werkzeug.wrappers import Response as Redirect
 
-from widget_backend import files, ids
+from widget_backend import clock, files, ids
 from widget_backend.accounts import access
 from widget_backend.bridge import journal, repeat, setup
 from widget_backend.bridge.ends import Side
@@ -58,6 +58,7 @@ def message(message_id: UUID) -> str:
         ends={end.id: end for end in setup.listed(account_id)},
         by_delivery=_parts(dossier),
         links={row.id: link for row in dossier.attachments if (link := _link(account_id, row))},
+        answer_until=clock.now() + dossier.time_left if dossier.time_left else None,
         is_repeatable=repeat.is_repeatable,
         form_key=str(ids.new_id()),
     )
