@@ -306,6 +306,9 @@ def _environ(
         "MOSTIK_TELEGRAM_BOT_API_URL": peers["telegram_bot"]["api_url"],
         "MOSTIK_BITRIX24_REQUEST_LIMIT_S": "10",  # the sandbox drops nothing and takes a second at most
         "MOSTIK_BITRIX24_OAUTH_URLS": ",".join(peers["bitrix24"]["oauth_urls"]),
+        "MOSTIK_AMOCRM_ACCOUNT_URL": peers["amocrm"]["account_url"],
+        "MOSTIK_AMOCRM_CHATS_URL": peers["amocrm"]["chats_url"],
+        "MOSTIK_AMOCRM_CONSENT_URL": peers["amocrm"]["consent_url"],
     }
 
 
