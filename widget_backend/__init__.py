@@ -17,7 +17,7 @@ from widget_backend import api, crypto, files, health, hooks, logs, outside, pag
 from widget_backend.bridge import runtime
 from widget_backend.config import Config
 from widget_backend.extensions import db, migrate
-from widget_backend.pages import embedded
+from widget_backend.pages import embedded, panel
 
 REDIS_TIMEOUT_S = 450  # RQ's workers block on a pop for minutes
 
@@ -42,7 +42,7 @@ def create_app(config: Config | None = None, *, pool_size: int | None = None) ->
     problems.register(app)
     with app.app_context():
         configure_bridge(config, db.engine)
-    doors = (hooks.blueprint, embedded.blueprint, oauth_routes.blueprint, oauth_arrivals.blueprint)
+    doors = (hooks.blueprint, embedded.blueprint, panel.blueprint, oauth_routes.blueprint, oauth_arrivals.blueprint)
     for blueprint in (*doors, files.blueprint, health.blueprint, pages.blueprint):
         app.register_blueprint(blueprint)
     app.after_request(pages.secure)
