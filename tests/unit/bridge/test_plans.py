@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql
 
 from tests.unit.bridge.conftest import make_channel
 from widget_backend import clock
-from widget_backend.bridge import errands, inbox, keep, lanes, pull
+from widget_backend.bridge import errands, inbox, keep, lanes, pull, split
 from widget_backend.bridge.models import Inbox, Message, MessageKey, Parked
 from widget_backend.bridge.tenancy import transaction
 from widget_backend.config import Config
@@ -102,7 +102,9 @@ def test_finding_and_reading_inboxes(account_id: UUID, crowded: UUID) -> None:
     assert not _inboxes(_scanned(account_id, inbox._DUE, {"limit": 8}))
     unread = select(Inbox.id).where(Inbox.owner_id == crowded, Inbox.state == 0).order_by(Inbox.id).limit(40)
     assert not _inboxes(_scanned(account_id, unread, {}))
-    assert not _inboxes(_scanned(account_id, inbox._DUE_APPS, {"limit": 1}))
+    assert not _inboxes(_scanned(account_id, split._DUE, {"limit": 1, "busy": [uuid4()]}))
+    assert not _inboxes(_scanned(account_id, split._CALLED, {"adapters": ["switchboard"]}))
+    assert not _inboxes(_scanned(account_id, split._STRANGERS, {}))
 
 
 def test_age_of_the_oldest_hook(account_id: UUID, crowded: UUID) -> None:
