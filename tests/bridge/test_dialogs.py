@@ -242,24 +242,23 @@ def test_a_telegram_bot_writes_to_those_who_began_and_to_nobody_else(pair: Pair,
     channel_id = life.create(pair.account_id, "telegram_bot", secrets={"token": bot["token"]})
     life.connect(pair.account_id, channel_id)
     user = new_user()
+    name = f"Anna_{user}"
     try:
-        over: Json = {"channel_id": str(channel_id), "to": {"kind": "telegram", "value": "@nobody_yet"}}
+        over: Json = {"channel_id": str(channel_id), "to": {"kind": "link", "value": f"https://t.me/{name}"}}
         refused(program.begin(0, "x", **over), "cannot_write_first")
-        pair.stack.control("telegram_bot", "say", account=str(bot["bot_id"]), user=user, start="promo")
-        wait_for(lambda: pair.rows("select 1 from clients where channel_id = :id", id=channel_id), what="the client")
-        name = pair.rows("select profile ->> 'username' as name from clients where channel_id = :id", id=channel_id)[0]
-        made(program.begin(0, "Здравствуйте", **over | {"to": {"kind": "link", "value": f"https://t.me/{name.name}"}}))
-        items = wait_for(
-            lambda: [
-                one
-                for one in pair.stack.ledger("telegram_bot", "message")
-                if one["conversation"] == str(user) and one["direction"] == "out"
-            ],
-            what="the message in Telegram",
-        )
-        assert [one["text"] for one in items] == ["Здравствуйте"]
+        who = {"id": user, "first_name": "Анна", "username": name}
+        pair.stack.control("telegram_bot", "say", account=str(bot["bot_id"]), user=who, start="promo")
+        wait_for(lambda: pair.rows("select 1 from conversations where channel_id = :id", id=channel_id), what="Start")
+        made(program.begin(0, "Здравствуйте", **over | {"to": {"kind": "telegram", "value": f"@{name.upper()}"}}))
+        sent = wait_for(lambda: _sent_by(pair, bot), what="the message in Telegram")
+        assert [one["text"] for one in sent] == ["Здравствуйте"]
     finally:
         life.disconnect(pair.account_id, channel_id)
+
+
+def _sent_by(pair: Pair, bot: Json) -> list[Json]:
+    items = pair.stack.ledger("telegram_bot", "message")
+    return [one for one in items if one["account"] == str(bot["bot_id"]) and one["direction"] == "out"]
 
 
 # ---------------------------------------------------------------------------------------------------------------- cards
