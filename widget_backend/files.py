@@ -20,7 +20,8 @@ from uuid import UUID
 import puremagic
 from flask import Blueprint, Response, send_file
 
-from widget_backend import clock, crypto, ids
+from widget_backend import clock, crypto, ids, language, texts
+from widget_backend.bridge import content
 from widget_backend.bridge.errors import MostikError
 from widget_backend.problems import NotFound, Problem
 
@@ -29,6 +30,7 @@ HEAD_BYTES = 4096
 _PURPOSE = "files"
 _INCOMING = "incoming"
 _ABANDONED = timedelta(hours=6)
+_LOOK_AGAIN = timedelta(seconds=30)
 _MAX_NAME_CHARS = 120
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # Types a browser shows without running anything of them, also in a sandbox (a PDF viewer does not start there).
@@ -156,8 +158,11 @@ class Store:
 
     def link(self, account_id: UUID, sha256: str, name: str = "", *, ttl: timedelta | None = None) -> str:
         """Make an address at which a file can be had for a while by whoever knows it. The name stands in it, readable."""
-        payload = {"a": account_id.hex, "s": sha256, "n": safe_name(name)}
-        return f"{self._public_url}/files/{crypto.sign(payload, _PURPOSE, ttl or self._link_ttl)}"
+        return self._signed({"a": account_id.hex, "s": sha256, "n": safe_name(name)}, ttl)
+
+    def late_link(self, account_id: UUID, attachment_id: UUID, *, ttl: timedelta | None = None) -> str:
+        """Make an address at which the file of an attachment can be had once it has been fetched; until then it says how things stand."""
+        return self._signed({"a": account_id.hex, "t": attachment_id.hex}, ttl)
 
     def sweep(self, is_used: Callable[[UUID, str], bool], *, older_than: timedelta) -> int:
         """Remove files that nothing uses and that are older than a duration, and what was left half-written; count them."""
@@ -176,6 +181,9 @@ class Store:
         folder = self._root / str(account_id)
         if folder.exists():
             shutil.rmtree(folder)
+
+    def _signed(self, payload: Mapping[str, str], ttl: timedelta | None) -> str:
+        return f"{self._public_url}/files/{crypto.sign(payload, _PURPOSE, ttl or self._link_ttl)}"
 
     def _path(self, account_id: UUID, sha256: str) -> Path:
         if not _SHA256.fullmatch(sha256):
@@ -201,13 +209,17 @@ def store() -> Store:
 
 @blueprint.get("/files/<token>")
 def serve(token: str) -> Response:
-    """Give a file to whoever holds a link to it. Ranges are honoured. 404: no such link or file; 410: the link is over."""
+    """Give a file to whoever holds a link to it. Ranges are honoured.
+
+    404: no such link or file, or it could not be fetched; 410: the link is over; 425: it is still being fetched.
+    """
     try:
         given = crypto.unsign(token, _PURPOSE)
     except crypto.BadToken as error:
         raise (Problem(410, "link_expired") if error.reason == "expired" else NotFound("file_not_found")) from None
-    sha256, name = str(given["s"]), str(given["n"])
-    path = store().path(UUID(str(given["a"])), sha256)
+    account_id = UUID(str(given["a"]))
+    sha256, name = _late(account_id, UUID(str(given["t"]))) if "t" in given else (str(given["s"]), str(given["n"]))
+    path = store().path(account_id, sha256)
     with path.open("rb") as file:
         kind = content_type(file.read(HEAD_BYTES), name)
     is_shown = _SHOWN.fullmatch(kind) is not None
@@ -227,6 +239,18 @@ def serve(token: str) -> Response:
     answer.headers["Referrer-Policy"] = "no-referrer"
     answer.headers["X-Robots-Tag"] = "noindex"
     return answer
+
+
+def _late(account_id: UUID, attachment_id: UUID) -> tuple[str, str]:
+    """Return (sha256, name) of a file that was still on its way when its link was made. Raises: Problem."""
+    found = content.whereabouts(account_id, attachment_id)
+    if found is None:
+        raise NotFound("file_not_found")
+    if found.state == "wait":
+        raise Problem(425, "file_on_its_way", retry_after=_LOOK_AGAIN)
+    if found.state != "stored":
+        raise NotFound("file_not_fetched", texts.reason(found.reason, "", language.current()))
+    return found.sha256, found.name
 
 
 def content_type(head: bytes, name: str = "") -> str:

@@ -25,6 +25,7 @@ from widget_backend.bridge.events import (
 )
 from widget_backend.bridge.models import AttachmentRecord, Delivery, Errand, Message, MessageKey
 from widget_backend.bridge.statuses import Status
+from widget_backend.bridge.tenancy import transaction
 
 
 class HasMessage(Protocol):
@@ -104,12 +105,21 @@ class Files:
         self.session.flush()
         return True
 
+    def leave(self, message_id: UUID) -> None:
+        """Fetch no files of a message that the account's rules let go nowhere: it is in the journal, and its words are enough there."""
+        left = {row["id"] for row in self._rows if row["message_id"] == message_id}
+        self._rows = [
+            {**row, "state": "failed", "reason": "not_wanted"} if row["id"] in left else row for row in self._rows
+        ]
+        self._errands = [errand for errand in self._errands if errand["subject_id"] not in left]
+
     def flush(self) -> None:
         """Write the attachments and their errands."""
         if self._rows:
             self.session.execute(insert(AttachmentRecord), self._rows)
+        if self._errands:
             self.session.execute(insert(Errand), self._errands)
-            self._rows, self._errands = [], []
+        self._rows, self._errands = [], []
 
     def _note(self, message_id: UUID, conversation_id: UUID, number: int, attachment: Attachment) -> None:
         id = ids.new_id()
@@ -122,6 +132,8 @@ class Files:
                 "end_id": self.end_id,
                 "conversation_id": conversation_id,
                 "number": number,
+                "state": "wait",
+                "reason": "",
                 "source": source,
                 "name": attachment.name,
                 "mime": attachment.mime,
@@ -154,6 +166,23 @@ def source_of(row: AttachmentRecord) -> tuple[str, str]:
     """Return (url, handle) of an attachment's file."""
     source = json.loads(crypto.open_text(row.source, f"attachment:{row.id}"))
     return source["url"], source["handle"]
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where the file of an attachment is. States: wait, stored, failed (then with a reason)."""
+
+    state: str
+    sha256: str
+    name: str
+    reason: str
+
+
+def whereabouts(account_id: UUID, attachment_id: UUID) -> Whereabouts | None:
+    """Tell where the file of an attachment is now; None when the attachment is gone."""
+    with transaction(account_id) as session:
+        row = session.get(AttachmentRecord, attachment_id)
+        return None if row is None else Whereabouts(row.state, row.file_ref, row.name, row.reason)
 
 
 def profile_of(person: Person) -> dict[str, str]:

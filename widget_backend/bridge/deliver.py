@@ -173,7 +173,10 @@ def _decide(session: Session, settlement: Settlement, stop: Stop, head: Head, no
     lost = [part for part in head.parts if part.attempt_id is not None]
     if lost and not _after_lost_lease(settlement, stop, head, lost[0]):
         return None
-    if not any(part.attempts for part in head.parts):
+    is_stale = plan.is_stale(head) and not _in_doubt(session, head)
+    if is_stale or not any(part.attempts for part in head.parts):
+        if _has_no_turn(settlement, head):
+            return None
         facts, settings = stop.capabilities, stop.settings
         refused = gate.refuse(delivery, head.message, head.conversation, head.client, facts, settings, now)
         if refused is not None:
@@ -187,13 +190,35 @@ def _decide(session: Session, settlement: Settlement, stop: Stop, head: Head, no
         return None
     if not head.parts:
         head.parts = plan.parts(session, stop, head, now)
-        if not head.parts:
-            settlement.move(delivery, *plan.nothing_to_do(delivery))
-            return None
+    elif is_stale:
+        head.parts = plan.anew(session, stop, head, now)
+    if not head.parts:
+        settlement.move(delivery, *plan.nothing_to_do(delivery))
+        return None
     part = next((part for part in head.parts if part.status != "accepted"), None)
     if part is None:
         settlement.accept(delivery, head.parts[-1], (), "")
     return part
+
+
+def _in_doubt(session: Session, head: Head) -> bool:
+    """Tell whether what is still to be sent of a delivery may have arrived already."""
+    parts = [part for part in head.parts if part.status != "accepted"]
+    is_unknown = any(part.status == "uncertain" for part in parts)
+    return is_unknown or outcomes.in_doubt(session, head.delivery, parts=[part.id for part in parts])
+
+
+def _has_no_turn(settlement: Settlement, head: Head) -> bool:
+    """Settle an edit or a deletion that has nothing to do; let one wait whose message nobody knows to be there. Tell whether it was either."""
+    if head.delivery.act not in (Act.EDIT, Act.DELETE):
+        return False
+    if head.there.is_open:
+        settlement.hold(head.delivery)
+        return True
+    why = plan.needless(head)
+    if why:
+        settlement.move(head.delivery, Status.DISCARDED, why)
+    return bool(why)
 
 
 def _after_lost_lease(settlement: Settlement, stop: Stop, head: Head, part: Part) -> bool:
@@ -232,7 +257,8 @@ def _waits_until(head: Head, stop: Stop, now: datetime) -> datetime | None:
     if head.delivery.act not in (Act.NEW, Act.EDIT):
         return None
     wait = timedelta(seconds=runtime.get().config.attachment_wait_s)
-    if any(row.state == "wait" for row in head.attachments) and now < head.delivery.created_at + wait:
+    since = head.message.recorded_at if head.delivery.act == Act.NEW else head.delivery.created_at
+    if any(row.state == "wait" for row in head.attachments) and now < since + wait:
         return now + FILE_POLL
     is_first = head.delivery.lane_seq == 1 and stop.side is Side.CRM
     if is_first and head.has_profile_errand and now < head.message.recorded_at + PROFILE_WAIT:

@@ -1,7 +1,8 @@
 """Errands: what is fetched from an end beside the road, right after record: files, whose links may live minutes, clients' profiles,
 and the whole of messages of which a hook brought a part.
 
-A lane waits a while for them (deliver), so that trouble here costs time and never a message.
+A lane waits a while for them (deliver), so that trouble here costs time and never a message. A file that comes later is had at the link
+that the message went with (files), which is why it is asked for again and again for a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from sqlalchemy import delete, func, select, text, update
 from widget_backend import clock, files, outside
 from widget_backend.bridge import content, keep, life, registry, runtime
 from widget_backend.bridge.ends import Client, PullRequest
-from widget_backend.bridge.errors import AccessLost, EndError, Misconfigured, Rejected, Unsafe
+from widget_backend.bridge.errors import AccessLost, EndError, Misconfigured, MostikError, Rejected, Unsafe
 from widget_backend.bridge.events import Attachment, Kind
 from widget_backend.bridge.models import AttachmentRecord, ClientRecord, EndRecord, Errand, Lane, MessageKey
 from widget_backend.bridge.tenancy import transaction
@@ -25,7 +26,10 @@ from widget_backend.limits import LimitWait
 
 log = structlog.get_logger()
 
-TRIES = 6
+TRIES = 10
+LONGEST_WAIT_S = 300
+NOT_NOW = frozenset({408, 425, 429})
+"""Answers of a file's server that are no refusal (RFC 9110, 8470, 6585)."""
 FETCH_DEADLINE = timedelta(minutes=5)
 LEASE_S = 30
 """Renewed by the process that holds it, so that the file of a worker that died is fetched again while its message still waits."""
@@ -40,7 +44,7 @@ _TAKE = text("""
         select e.subject_id from errands e join due d on d.subject_id = e.subject_id
         where d.place <= :per_end and e.not_before <= now() limit :limit for update of e skip locked
     )
-    update errands e set lease = :token, not_before = now() + make_interval(secs => :lease_s)
+    update errands e set lease = :token, tries = e.tries + 1, not_before = now() + make_interval(secs => :lease_s)
     from picked p where e.subject_id = p.subject_id
     returning e.subject_id, e.kind, e.account_id, e.end_id, e.conversation_id, e.tries
 """)
@@ -48,7 +52,7 @@ _TAKE = text("""
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One leased errand."""
+    """One leased errand. `tries`: how often it was begun, this time too; nobody else counts a try whose worker died."""
 
     subject_id: UUID
     kind: str
@@ -82,18 +86,23 @@ def renew(tokens: Collection[UUID]) -> None:
 
 def give_back(tokens: Collection[UUID]) -> None:
     """Let others begin anew what was leased here and will not be finished."""
+    free = {"lease": None, "not_before": func.now(), "tries": Errand.tries - 1}
     with transaction(None) as session:
-        session.execute(update(Errand).where(Errand.lease.in_(list(tokens))).values(lease=None, not_before=func.now()))
+        session.execute(update(Errand).where(Errand.lease.in_(list(tokens))).values(free))
 
 
 def run(task: Task) -> None:
-    """Do an errand; on trouble try again a few times, then note why it failed and let the message go without."""
+    """Do an errand; on trouble try again a few times, then note why it failed and let the message go without.
+
+    Raises: what nobody expected; then, as when a worker dies, the lease runs out and it is begun again, but not for ever.
+    """
+    if task.tries > TRIES:
+        log.warning("errand_given_up", end=str(task.end_id), kind=task.kind, tries=task.tries)
+        _give_up(task, "fetch_our_fault")
+        return
     try:
         {"file": _fetch, "profile": _profile, "whole": _whole}[task.kind](task)
     except (EndError, Unsafe, outside.OutsideError, LimitWait, files.FileTooLarge) as error:
-        _failed(task, error)
-    except Exception as error:
-        log.exception("errand_failed", end=str(task.end_id), kind=task.kind)
         _failed(task, error)
     else:
         _done(task)
@@ -163,28 +172,48 @@ def _done(task: Task) -> None:
     _let_go(task)
 
 
-def _failed(task: Task, error: Exception) -> None:
-    reason = str(getattr(error, "reason", type(error).__name__))
-    is_final = isinstance(error, Rejected | Unsafe | files.FileTooLarge | AccessLost | Misconfigured)
-    is_final |= isinstance(error, outside.BadStatus) and 400 <= error.status < 500
-    log.warning("errand_trouble", end=str(task.end_id), kind=task.kind, reason=reason, tries=task.tries + 1)
-    if is_final or task.tries + 1 >= TRIES:
-        if task.kind == "file":
-            with transaction(task.account_id) as session:
-                session.execute(
-                    update(AttachmentRecord)
-                    .where(AttachmentRecord.id == task.subject_id, AttachmentRecord.state == "wait")
-                    .values(state="failed", reason=reason)
-                )
-        _done(task)
+def _failed(task: Task, error: MostikError) -> None:
+    told = str(getattr(error, "reason", type(error).__name__))
+    log.warning("errand_trouble", end=str(task.end_id), kind=task.kind, reason=told, tries=task.tries)
+    reason = _final(error)
+    if reason or task.tries >= TRIES:
+        _give_up(task, reason or "fetch_unreachable")
         return
-    wait = timedelta(seconds=min(2 ** (task.tries + 1), 60))
+    asked = getattr(error, "after", None) or timedelta(0)
+    wait = max(asked, timedelta(seconds=min(2**task.tries, LONGEST_WAIT_S)))
     with transaction(None) as session:
         session.execute(
             update(Errand)
             .where(Errand.subject_id == task.subject_id, Errand.lease == task.token)
-            .values(tries=task.tries + 1, lease=None, not_before=func.now() + wait)
+            .values(lease=None, not_before=func.now() + wait)
         )
+
+
+def _final(error: MostikError) -> str:
+    """Return the reason of a failure that another try will not mend; empty when it may."""
+    match error:
+        case Unsafe():
+            return "fetch_unsafe"
+        case files.FileTooLarge() | outside.MaybeSent(reason="too_large") | Rejected(reason="file_too_big"):
+            return "fetch_too_large"
+        case outside.BadStatus(status=404 | 410) | Rejected(reason="file_gone"):
+            return "fetch_gone"
+        case outside.BadStatus(status=status) if 400 <= status < 500 and status not in NOT_NOW:
+            return "fetch_refused"
+        case Rejected() | AccessLost() | Misconfigured():
+            return "fetch_refused"
+    return ""
+
+
+def _give_up(task: Task, reason: str) -> None:
+    if task.kind == "file":
+        with transaction(task.account_id) as session:
+            session.execute(
+                update(AttachmentRecord)
+                .where(AttachmentRecord.id == task.subject_id, AttachmentRecord.state == "wait")
+                .values(state="failed", reason=reason)
+            )
+    _done(task)
 
 
 def _let_go(task: Task) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, cast
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from widget_backend import files, texts
-from widget_backend.bridge import codec, content, represent
+from widget_backend.bridge import codec, content, represent, standing
 from widget_backend.bridge.ends import Act, Client, Conversation, Item, Link, OutFile, OutQuote, Side
 from widget_backend.bridge.events import Direction, Kind, Place
 from widget_backend.bridge.models import (
@@ -42,7 +42,7 @@ class Head:
     link: LinkRecord | None
     parts: list[Part]
     attachments: list[AttachmentRecord]
-    earlier: list[Part]
+    there: standing.There
     has_profile_errand: bool = False
     quote_remote_id: str = ""
     other_remote_ids: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ def heads(session: Session, stop: Stop, places: Sequence[tuple[UUID, int]]) -> l
         .where(Delivery.end_id == stop.id, tuple_(Delivery.conversation_id, Delivery.lane_seq).in_(places))
         .order_by(ConversationRecord.id)
     ).all()
-    found = [Head(*row, None, [], [], []) for row in rows]
+    found = [Head(*row, None, [], [], standing.NOTHING) for row in rows]
     if not found:
         return []
     _add_links(session, stop, found)
@@ -119,20 +119,9 @@ def _add_parts(session: Session, stop: Stop, found: Sequence[Head]) -> None:
         head.parts = [part for part in mine if part.generation == last]
     changed = [head for head in found if head.delivery.act in (Act.EDIT, Act.DELETE)]
     if changed:
-        earlier = session.execute(
-            select(Delivery.message_id, Part)
-            .join(Part, Part.delivery_id == Delivery.id)
-            .where(
-                Delivery.end_id == stop.id,
-                Delivery.act == Act.NEW.value,
-                Delivery.message_id.in_([head.message.id for head in changed]),
-                Part.status == "accepted",
-            )
-            .order_by(Part.generation, Part.number)
-        ).all()
+        there = standing.read(session, stop.id, [head.message.id for head in changed])
         for head in changed:
-            mine = [part for message_id, part in earlier if message_id == head.message.id]
-            head.earlier = [part for part in mine if part.generation == mine[-1].generation]
+            head.there = there.get(head.message.id, standing.NOTHING)
     told = [head for head in found if head.delivery.act == Act.STATUS]
     if told:
         ids: dict[UUID, list[str]] = {}
@@ -183,15 +172,24 @@ def _add_quotes(session: Session, stop: Stop, found: Sequence[Head]) -> None:
             head.quote_remote_id = names.get(wanted[head.delivery.id], "")
 
 
-def things(head: Head, locale: str) -> list[represent.Thing]:
-    """Return the attachments of a message with what is stored of them."""
+def things(head: Head, locale: str, told: Collection[int] = ()) -> list[represent.Thing]:
+    """Return the attachments of a message with what is stored of them.
+
+    Shape: `told` are the numbers of those that stand at the end as words already and stay so: an edit adds no file there.
+    """
     rows = {row.number: row for row in head.attachments}
     found = []
     for stored in head.message.content.get("attachments", []):  # type: ignore[attr-defined]
         row = rows.get(int(stored["no"]))
-        url = _link(row) if row is not None and row.state == "stored" else ""
-        found.append(represent.thing_of(stored, codec.load_attachment(stored), file=row, url=url))
+        url, note = ("", "") if row is None else _whereabouts(row, locale)
+        thing = represent.thing_of(stored, codec.load_attachment(stored), file=row, url=url, note=note)
+        found.append(replace(thing, is_stored=False) if thing.number in told else thing)
     return found
+
+
+def not_there(head: Head) -> list[int]:
+    """Return the numbers of the attachments whose file is not stored."""
+    return [row.number for row in head.attachments if row.state != "stored"]
 
 
 def item(head: Head, part: Part, stop: Stop, locale: str) -> Item:
@@ -273,8 +271,16 @@ def _out_files(head: Head, part: Part, locale: str) -> list[OutFile]:
     return out
 
 
-def _link(row: AttachmentRecord) -> str:
-    return files.store().link(row.account_id, row.file_ref, row.name)
+def _whereabouts(row: AttachmentRecord, locale: str) -> tuple[str, str]:
+    """Return (link, note) for a file: where it is or will be had, and what is to be said about one that is not there."""
+    match row.state:
+        case "stored":
+            return files.store().link(row.account_id, row.file_ref, row.name), ""
+        case "wait":
+            return files.store().late_link(row.account_id, row.id), texts.text("represent.file_late", locale)
+        case _:
+            reason = texts.reason(row.reason, "", locale)
+            return "", texts.text("represent.file_failed", locale, reason=reason)
 
 
 def _opener(row: AttachmentRecord | None) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -250,13 +250,17 @@ def _retry(
     _wait(settlement.session, delivery, _jittered(wait))
 
 
-def in_doubt(session: Session, delivery: Delivery, *, besides: int | None = None) -> bool:
-    """Tell whether any attempt of a delivery may have arrived, besides one of which we know better."""
+def in_doubt(
+    session: Session, delivery: Delivery, *, besides: int | None = None, parts: Collection[UUID] | None = None
+) -> bool:
+    """Tell whether any attempt of a delivery (of these parts alone, when given) may have arrived, besides one of which we know better."""
     unknown = select(Attempt.id).where(
         Attempt.delivery_id == delivery.id,
         Attempt.outcome.in_(("uncertain", "lost", "open")),
         Attempt.id.is_distinct_from(besides),
     )
+    if parts is not None:
+        unknown = unknown.where(Attempt.part_id.in_(parts))
     return session.scalar(unknown.limit(1)) is not None
 
 

@@ -76,9 +76,11 @@ def _queue(session: Session, stop: Stop, delivery: Delivery, actor: str) -> None
     table = statuses.TO_NETWORK if stop.side is Side.NETWORK else statuses.TO_CRM
     if not is_repeatable(delivery.act, before) or not statuses.may_move(table, before, Status.QUEUED):
         raise CannotRepeat("not_repeatable")
+    message = session.get_one(Message, delivery.message_id)
+    if delivery.act == Act.NEW and stop.side is Side.NETWORK and message.deleted_at is not None:
+        raise CannotRepeat("not_repeatable")  # nobody sends a client what was taken back
     earlier = session.scalars(select(Part).where(Part.delivery_id == delivery.id).order_by(Part.number)).all()
     plan.again(session, delivery, earlier)
-    message = session.get_one(Message, delivery.message_id)
     conversation = session.get_one(ConversationRecord, delivery.conversation_id)
     matter = Matter(
         account_id=delivery.account_id,

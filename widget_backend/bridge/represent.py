@@ -13,12 +13,16 @@ from widget_backend.bridge.events import Attachment, Kind
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """An attachment with its number in the message and, when its file is stored, its true size and type."""
+    """An attachment with its number in the message and, when its file is stored, its true size and type.
+
+    Shape: `url` is our signed link, `note` a sentence about a file that is not there: on its way (then with the link), or not to be had.
+    """
 
     number: int
     attachment: Attachment
     is_stored: bool = False
     url: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +71,10 @@ def in_words(thing: Thing, locale: str) -> str:
         facts.append(f"https://maps.google.com/?q={a.latitude:.6f},{a.longitude:.6f}")
     if a.phone:
         facts.append(a.phone)
-    link = a.link or (thing.url if thing.is_stored else "")
-    if a.has_file and not thing.is_stored:
+    link = a.link or thing.url if thing.is_stored else thing.url or a.link
+    if thing.note:
+        facts.append(thing.note)
+    elif a.has_file and not thing.is_stored and not thing.url:
         facts.append(texts.text("represent.file_missing", locale))
     if link:
         facts.append(link)
@@ -153,10 +159,12 @@ def _window(text: str, limit: int) -> str:
     return window
 
 
-def thing_of(stored: dict[str, Any], attachment: Attachment, *, file: Any, url: str) -> Thing:
-    """Join an attachment as told with its file as stored (None: not fetched)."""
-    if file is None or file.state != "stored":
-        return Thing(int(stored["no"]), replace(attachment, handle="?") if file is not None else attachment)
+def thing_of(stored: dict[str, Any], attachment: Attachment, *, file: Any, url: str, note: str = "") -> Thing:
+    """Join an attachment as told with its file as stored, or on its way (None: it has no file)."""
+    if file is None:
+        return Thing(int(stored["no"]), attachment)
+    if file.state != "stored":
+        return Thing(int(stored["no"]), replace(attachment, handle="?"), url=url, note=note)
     facts = replace(
         attachment,
         size_bytes=file.size_bytes,

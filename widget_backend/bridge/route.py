@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 from widget_backend import clock, ids
 from widget_backend.bridge import channel_settings, rules, runtime
 from widget_backend.bridge.ends import Act, Priority, Side
-from widget_backend.bridge.keep import first_of_month
 from widget_backend.bridge.events import Direction
+from widget_backend.bridge.keep import first_of_month
 from widget_backend.bridge.models import Delivery, Message, Trace
 from widget_backend.bridge.routes import Map, Stop
 from widget_backend.bridge.statuses import Status
@@ -74,15 +74,17 @@ class Outbox:
         self.session = session
         self.map = map
         self._waiting: list[tuple[Matter, UUID, dict[str, object]]] = []
+        self._held: list[tuple[Matter, Delivery]] = []
         self._settled: list[dict[str, object]] = []
         self._traces: list[dict[str, object]] = []
 
-    def message(self, matter: Matter) -> None:
-        """Decide where a new message goes."""
+    def message(self, matter: Matter) -> bool:
+        """Decide where a new message goes; tell whether it is of use to anybody, or the rules kept it from every end."""
         channel = self.map.stops.get(matter.channel_id)
         stops = self.map.others(matter.channel_id, matter.origin_id)
         if matter.only_to is not None:
             stops = [stop for id, stop in self.map.stops.items() if id in matter.only_to]
+        is_wanted = not stops
         for stop in stops:
             question = rules.Question(
                 direction=matter.direction,
@@ -96,15 +98,18 @@ class Outbox:
             )
             if stop.is_off:
                 self._refuse(matter, stop, "channel_off")
+                is_wanted = True
                 continue
             status, trace = rules.judge(question)
             self._traces += [_trace(matter, stop.id, rule, verdict) for rule, verdict in trace]
             if status is None:
                 self._queue(matter, stop, Act.NEW.value)
+                is_wanted = True
             else:
                 self._settled.append(_row(matter, stop, Act.NEW.value, status=status, reason=trace[-1][1].why))
         if not stops:
             self._traces.append(_trace(matter, None, "routes", rules.Verdict(Status.FILTERED, "no_route")))
+        return is_wanted
 
     def _refuse(self, matter: Matter, stop: Stop, reason: str) -> None:
         """Note that a message cannot go to an end, and tell who wrote it."""
@@ -177,32 +182,49 @@ class Outbox:
         ]
         self._queue_once(matter, stop, Act.READ.value)
 
+    def catch_up(self, matter: Matter, stop: Stop, held: Delivery | None) -> None:
+        """Queue an edit or a deletion for a message that turned out to be there after all; `held` waited for that outside its lane."""
+        if held is not None:
+            self._held.append((matter, held))
+            return
+        dedupe = f"{matter.act.value}:{matter.version}"
+        known = select(Delivery.status).where(
+            Delivery.end_id == stop.id, Delivery.message_id == matter.message_id, Delivery.dedupe == dedupe
+        )
+        was_given_up = self.session.scalar(known) == Status.DISCARDED
+        self._queue_once(matter, stop, f"{dedupe}:late" if was_given_up else dedupe)
+
     def flush(self) -> bool:
         """Write everything collected; tell whether anything now waits in a lane."""
-        has_work = bool(self._waiting)
-        if self._waiting:
+        has_work = bool(self._waiting or self._held)
+        if has_work:
             seqs = self._take_places()
             rows = []
+            for matter, held in self._held:
+                seqs[(held.end_id, matter.conversation_id)] += 1
+                held.lane_seq, held.reason = seqs[(held.end_id, matter.conversation_id)], ""
             for matter, end_id, row in self._waiting:
                 seqs[(end_id, matter.conversation_id)] += 1
                 rows.append({**row, "lane_seq": seqs[(end_id, matter.conversation_id)]})
-            self.session.execute(insert(Delivery), rows)
+            if rows:
+                self.session.execute(insert(Delivery), rows)
         if self._settled:
             self.session.execute(insert(Delivery).on_conflict_do_nothing(), self._settled)
         if self._traces:
             self.session.execute(insert(Trace), self._traces)
-        self._waiting, self._settled, self._traces = [], [], []
+        self._waiting, self._held, self._settled, self._traces = [], [], [], []
         return has_work
 
     def _take_places(self) -> dict[tuple[UUID, UUID], int]:
         """Lengthen the lanes; return the last place taken before ours, by (end, conversation)."""
         counts: dict[tuple[UUID, UUID], list[Matter]] = {}
-        for matter, end_id, _row in self._waiting:
+        places = [(held.end_id, matter) for matter, held in self._held]
+        places += [(end_id, matter) for matter, end_id, _row in self._waiting]
+        for end_id, matter in places:
             counts.setdefault((end_id, matter.conversation_id), []).append(matter)
         # everybody locks lanes in this order
-        places = sorted(counts)
-        last = lengthen(self.session, [(place, counts[place]) for place in places])
-        return {place: last[place] - len(counts[place]) for place in places}
+        last = lengthen(self.session, [(place, counts[place]) for place in sorted(counts)])
+        return {place: last[place] - len(counts[place]) for place in counts}
 
     def _queue(self, matter: Matter, stop: Stop, dedupe: str, payload: Mapping[str, str] | None = None) -> None:
         row = _row(matter, stop, dedupe, status=Status.QUEUED, payload=payload)

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from widget_backend import clock
-from widget_backend.bridge import statuses
+from widget_backend.bridge import standing, statuses
 from widget_backend.bridge.ends import Act, Side
 from widget_backend.bridge.events import MessageReceived
 from widget_backend.bridge.models import Attempt, ConversationRecord, Delivery, Lane, Message, MessageKey, Part
@@ -40,6 +40,8 @@ _PASS_TURN = (
     )
     .values(settled_seq=bindparam("seq"), not_before=func.now(), due_since=func.now())
 )
+
+HELD = "message_open"
 
 
 def lock(session: Session, conversation_ids: Iterable[UUID]) -> None:
@@ -116,9 +118,17 @@ class Settlement:
         delivery.status, delivery.reason, delivery.detail = status.value, reason, detail[:2000]
         delivery.settled_at = delivery.settled_at or clock.now()
         self.pass_turn(delivery)
-        if delivery.act == Act.NEW.value and is_network:
-            self._report(delivery)  # what became of a message in one CRM is no news for another
+        if delivery.act == Act.NEW.value:
+            if now not in standing.ARRIVED:
+                self._catch_up(delivery)
+            if is_network:
+                self._report(delivery)  # what became of a message in one CRM is no news for another
         return True
+
+    def hold(self, delivery: Delivery) -> None:
+        """Let a change wait outside its lane until it is known whether its message is there."""
+        self.pass_turn(delivery)
+        delivery.lane_seq, delivery.reason = None, HELD
 
     def pass_turn(self, delivery: Delivery) -> None:
         """Let the lane go on behind this delivery."""
@@ -178,6 +188,7 @@ class Settlement:
         )
         for again in self.session.scalars(repeats):
             again.status, again.remote_ids, again.attempted_at = "accepted", part.remote_ids, part.attempted_at
+            again.content = part.content
 
     def _is_complete(self, delivery: Delivery, part: Part) -> bool:
         if int(str(part.content.get("of", 1))) == 1:
@@ -188,22 +199,62 @@ class Settlement:
         )
         return not self.session.scalar(open_parts)
 
+    def _catch_up(self, delivery: Delivery) -> None:
+        """Decide about the edits and deletions that a message met while nobody knew whether it is there, or which it missed."""
+        message = self.session.get_one(Message, delivery.message_id)
+        if message.version == 1 or delivery.status in standing.OPEN:
+            return
+        self.session.flush()
+        waiting = self.session.scalars(
+            select(Delivery)
+            .where(
+                Delivery.end_id == delivery.end_id,
+                Delivery.message_id == message.id,
+                Delivery.act.in_((Act.EDIT.value, Act.DELETE.value)),
+                Delivery.status == Status.QUEUED.value,
+                Delivery.lane_seq.is_(None),
+            )
+            .order_by(Delivery.version)
+        ).all()
+        act = self._missing(delivery, message)
+        newest = next((one for one in reversed(waiting) if one.act == act), None)
+        for one in waiting:
+            if one is not newest:
+                why = "superseded" if delivery.status in standing.ARRIVED else "message_not_there"
+                self.move(one, Status.DISCARDED, why)
+        stop = self.outbox.map.working(delivery.end_id)
+        if act is not None and stop is not None:
+            self.outbox.catch_up(self._matter(delivery, message, act), stop, newest)
+
+    def _missing(self, delivery: Delivery, message: Message) -> Act | None:
+        """Return what is still to be done at an end that has a message, None when it has it as it is now, or not at all."""
+        if delivery.status not in standing.ARRIVED:
+            return None
+        if message.deleted_at is not None:
+            return Act.DELETE
+        there = standing.read(self.session, delivery.end_id, [message.id])[message.id]
+        return Act.EDIT if there.version < message.version else None
+
     def _report(self, delivery: Delivery) -> None:
         message = self.session.get_one(Message, delivery.message_id)
         if message.origin_end_id == delivery.end_id:
             return
+        matter = self._matter(delivery, message, Act.STATUS)
+        self.outbox.report(matter, status=delivery.status, reason=delivery.reason, delivery_id=delivery.id)
+
+    def _matter(self, delivery: Delivery, message: Message, act: Act) -> Matter:
         conversation = self.session.get_one(ConversationRecord, delivery.conversation_id)
-        matter = Matter(
+        return Matter(
             account_id=delivery.account_id,
             channel_id=conversation.channel_id,
             conversation_id=conversation.id,
             message_id=message.id,
             origin_id=message.origin_end_id,
-            act=Act.STATUS,
+            act=act,
             direction=message.direction,
             place=conversation.place,
+            version=message.version,
         )
-        self.outbox.report(matter, status=delivery.status, reason=delivery.reason, delivery_id=delivery.id)
 
 
 def part_by_key(session: Session, end_id: UUID, own_key: str) -> Part | None:
