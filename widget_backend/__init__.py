@@ -14,6 +14,7 @@ import oauth.models  # noqa: F401  (its tables belong to the schema)
 from oauth import arrivals as oauth_arrivals
 from oauth import routes as oauth_routes
 from widget_backend import api, crypto, files, health, hooks, logs, outside, pages, problems
+from widget_backend.accounts.sessions import Cookies
 from widget_backend.bridge import runtime
 from widget_backend.config import Config
 from widget_backend.extensions import db, migrate
@@ -31,6 +32,7 @@ def create_app(config: Config | None = None, *, pool_size: int | None = None) ->
     app = Flask(__name__, template_folder="../widget_frontend/pages/templates", static_folder=None)
     app.config.from_mapping(flask_settings(config, pool_size=pool_size or config.web_pool_size))
     app.extensions["mostik"] = config
+    app.session_interface = Cookies()
     crypto.configure(crypto.KeyRing.of(config.keys))
     if config.proxies_count:
         count = config.proxies_count

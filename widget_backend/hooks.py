@@ -17,8 +17,9 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.http import http_date
 
-from widget_backend import clock, ids, metrics
-from widget_backend.accounts.models import App, SecurityEvent
+from widget_backend import clock, ids, logs, metrics
+from widget_backend.accounts import forgeries
+from widget_backend.accounts.models import App
 from widget_backend.bridge import keep, life, registry, runtime, wake
 from widget_backend.bridge.ends import PULLED, Hook, Manifest, Owner
 from widget_backend.bridge.errors import NotGenuine
@@ -95,10 +96,11 @@ def _receive(key: str, name: str) -> Response:
         found = _find(key, fresh=True) or found  # an answer with content needs the newest facts
     answer = hooks.answer(hook, found.owner)
     elapsed = time.perf_counter() - started
+    outcome = "kept" if is_new else "repeated" if kept.keep else "answered"
     metrics.hook_seconds.labels(found.manifest.key).observe(elapsed)
-    metrics.hooks.labels(found.manifest.key, "kept" if is_new else "repeated" if kept.keep else "answered").inc()
-    log.info(
-        "hook_kept" if is_new else "hook_repeated" if kept.keep else "hook_answered",
+    metrics.hooks.labels(found.manifest.key, outcome).inc()
+    logs.brief(
+        f"hook_{outcome}",
         trace=trace_id,
         end=str(found.door.owner_id),
         account=str(found.door.account_id or ""),
@@ -155,13 +157,17 @@ def _load(digest: bytes) -> _Found | None:
 def _refuse(found: _Found, hook: Hook, error: NotGenuine) -> None:
     """Note the event, without anything of its contents; a known end is asked what we may have missed, since some remotes change their secret."""
     metrics.hooks.labels(found.manifest.key, "not_genuine").inc()
-    log.warning("hook_not_genuine", end=str(found.door.owner_id), adapter=found.manifest.key, why=error.why)
-    end_id: UUID | None = None if found.door.is_app else found.door.owner_id
+    owner_id, adapter = found.door.owner_id, found.manifest.key
+    end_id: UUID | None = None if found.door.is_app else owner_id
     with transaction(None) as session:
-        session.add(
-            SecurityEvent(end_id=end_id, adapter=found.manifest.key, why=error.why, remote_address=hook.remote_address)
+        is_noted = forgeries.note(
+            session, owner_id, adapter=adapter, why=error.why, remote_address=hook.remote_address, end_id=end_id
         )
-        session.execute(update(Gate).where(Gate.end_id == end_id, Gate.pull_at.is_not(None)).values(pull_at=func.now()))
+        if is_noted:
+            log.warning("hook_not_genuine", end=str(owner_id), adapter=adapter, why=error.why)
+            session.execute(
+                update(Gate).where(Gate.end_id == end_id, Gate.pull_at.is_not(None)).values(pull_at=func.now())
+            )
 
 
 def _is_overloaded() -> bool:

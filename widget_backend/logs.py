@@ -42,6 +42,7 @@ _MAX_DEPTH = 5
 _MAX_FRAMES = 40
 
 _Event: TypeAlias = MutableMapping[str, Any]
+_handler: logging.StreamHandler[TextIO] | None = None
 
 
 def configure(level: str = "info", stream: TextIO | None = None) -> None:
@@ -61,6 +62,8 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _render],
         )
     )
+    global _handler
+    _handler = handler
     root = logging.getLogger()
     for known in list(root.handlers):
         root.removeHandler(known)
@@ -74,6 +77,21 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+
+
+def brief(event: str, **facts: str | float) -> None:
+    """Write an `info` line at a fraction of the cost, where thousands are written a second. Ids and numbers only: nothing is masked here."""
+    handler = _handler
+    if handler is None or not logging.getLogger().isEnabledFor(logging.INFO):
+        return
+    first = {"at": clock.now().isoformat(timespec="milliseconds"), "level": "info", "event": event}
+    line = json.dumps({**first, **facts})
+    handler.acquire()
+    try:
+        handler.stream.write(line + handler.terminator)
+        handler.flush()
+    finally:
+        handler.release()
 
 
 @contextmanager

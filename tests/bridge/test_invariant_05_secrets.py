@@ -88,7 +88,7 @@ def _followed(stack: Stack, trace: str) -> list[Json]:
 
 
 def _events(stack: Stack, trace: str) -> list[str]:
-    return sorted(line["event"] for line in _followed(stack, trace))
+    return sorted(line["event"] for line in _followed(stack, trace) if line.get("act") != "read")
 
 
 def _is_event(line: str) -> bool:

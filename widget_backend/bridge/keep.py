@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
-import psycopg
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from widget_backend import crypto, ids
-from widget_backend.bridge import runtime
+from widget_backend.bridge import keeper
 from widget_backend.bridge.ends import Hook, Kept, Raw
 from widget_backend.bridge.models import Inbox
 from widget_backend.bridge.tenancy import transaction
-
-_INSERT = """
-    insert into inbox (owner_id, account_id, is_app, month, dedupe, trace_id, meta, body, received_at, state, tries)
-    values (%s, %s, %s, %s, %s, %s, %s, %s, %s, 0, 0)
-    on conflict (owner_id, dedupe, month) do nothing
-"""
-_local = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,56 +29,26 @@ class Door:
 
 
 def keep(door: Door, hook: Hook, kept: Kept, trace_id: str) -> bool:
-    """Store a genuine hook; False when the same event is already there. On return it is committed."""
+    """Store a genuine hook; False when the same event is already there. On return it is committed. Raises: psycopg.Error."""
     body = hook.body if kept.body is None else kept.body
     meta = {"name": hook.name, "content_type": hook.content_type, **({"query": hook.query} if hook.query else {})}
-    row = _row(door, body, meta, kept.event_id, hook.received_at, trace_id)
-    try:
-        return _insert(_connection(), row)
-    except psycopg.OperationalError:
-        # the database was restarted since this thread last spoke with it; a repeat is harmless, the key is unique
-        return _insert(_connection(fresh=True), row)
-
-
-def _insert(connection: psycopg.Connection[tuple[object, ...]], row: tuple[object, ...]) -> bool:
-    return connection.execute(_INSERT, row, prepare=True).rowcount == 1
-
-
-def _connection(*, fresh: bool = False) -> psycopg.Connection[tuple[object, ...]]:
-    """Return this thread's own connection: one INSERT is its whole transaction, and one round trip."""
-    known: tuple[int, psycopg.Connection[tuple[object, ...]]] | None = getattr(_local, "connection", None)
-    if known is not None and not fresh and known[0] == os.getpid() and not known[1].closed:
-        return known[1]
-    if known is not None and known[0] == os.getpid():
-        known[1].close()
-    url = runtime.get().engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
-    connection = psycopg.connect(url, autocommit=True, connect_timeout=5)
-    _local.connection = (os.getpid(), connection)
-    return connection
+    return keeper.keep([_row(door, body, meta, kept.event_id, hook.received_at, trace_id)]) == 1
 
 
 def keep_pulled(door: Door, raws: Sequence[Raw], at: datetime) -> int:
-    """Store what a pull brought; count what was new. On return it is committed."""
-    if not raws:
-        return 0
-    rows = [
-        _row(door, raw.body, {"name": raw.name, "content_type": ""}, raw.event_id, at, ids.new_id().hex) for raw in raws
-    ]
-    try:
-        return _insert_all(_connection(), rows)
-    except psycopg.OperationalError:
-        return _insert_all(_connection(fresh=True), rows)
-
-
-def _insert_all(connection: psycopg.Connection[tuple[object, ...]], rows: Sequence[tuple[object, ...]]) -> int:
-    with connection.transaction():
-        return sum(_insert(connection, row) for row in rows)
+    """Store what a pull brought; count what was new. On return it is committed. Raises: psycopg.Error."""
+    return keeper.keep(
+        [
+            _row(door, raw.body, {"name": raw.name, "content_type": ""}, raw.event_id, at, ids.new_id().hex)
+            for raw in raws
+        ]
+    )
 
 
 def put(session: Session, door: Door, raw: Raw, meta: dict[str, str], received_at: datetime, trace_id: str) -> bool:
     """Store a part of a kept hook as a hook of its own, in a transaction under way; False when the same event is already there."""
     row = _row(door, raw.body, meta, raw.event_id, received_at, trace_id)
-    return session.connection().exec_driver_sql(_INSERT, row).rowcount == 1
+    return session.connection().exec_driver_sql(keeper.INSERT, row).rowcount == 1
 
 
 def hand_over(row: Inbox, door: Door) -> None:
@@ -124,7 +84,7 @@ def body_of(row: Inbox) -> bytes:
 
 def _row(
     door: Door, body: bytes, meta: dict[str, str], event_id: str, received_at: datetime, trace_id: str
-) -> tuple[object, ...]:
+) -> keeper.Row:
     dedupe = f"e:{event_id}" if event_id else f"d:{hashlib.sha256(body).hexdigest()}"
     sealed = crypto.seal(body, f"inbox:{door.owner_id}")
     month = first_of_month(received_at)
