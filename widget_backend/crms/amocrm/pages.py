@@ -92,11 +92,11 @@ def may_ask_from(origin: str, server: Callable[[str], object]) -> bool:
 
     Source: amocrm.md 1.8 "CORS".
     """
-    sandbox = str(server("sandbox_url"))
-    if sandbox:
-        return origin == _origin(sandbox)
-    host = origin.removeprefix("https://")
-    return origin == f"https://{host}" and bool(amocrm.api_host(host))
+    place = str(server("account_url"))
+    if "{host}" not in urlsplit(place).netloc:
+        return origin == _origin(place)  # a simulated amoCRM: the hosts of accounts stand in its paths
+    host = amocrm.api_host(urlsplit(origin).netloc)
+    return bool(host) and origin == _origin(amocrm.site(host, server))
 
 
 def language(told: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -142,14 +143,12 @@ def test_anything_else_is_refused_and_never_an_error(text: str, at: int) -> None
             continue
         with pytest.raises(NotGenuine):
             read(token)
-    try:
+    with contextlib.suppress(NotGenuine):
         pages.client_of(text)
-    except NotGenuine as refused:
-        assert refused.why == "malformed"
 
 
 @pytest.mark.parametrize(
-    ("origin", "sandbox", "may"),
+    ("origin", "place", "may"),
     [
         ("https://acme.amocrm.ru", "", True),
         ("https://acme.kommo.com", "", True),
@@ -162,10 +161,10 @@ def test_anything_else_is_refused_and_never_an_error(text: str, at: int) -> None
         ("https://www.amocrm.ru", "", False),
         ("null", "", False),
         ("", "", False),
-        ("http://127.0.0.1:9000", "http://127.0.0.1:9000/", True),
-        ("http://127.0.0.1:9001", "http://127.0.0.1:9000", False),
-        ("https://acme.amocrm.ru", "http://127.0.0.1:9000", False),
+        ("http://127.0.0.1:9000", "http://127.0.0.1:9000/{host}", True),
+        ("http://127.0.0.1:9001", "http://127.0.0.1:9000/{host}", False),
+        ("https://acme.amocrm.ru", "http://127.0.0.1:9000/{host}", False),
     ],
 )
-def test_only_pages_of_accounts_may_ask(origin: str, sandbox: str, may: bool) -> None:
-    assert pages.may_ask_from(origin, lambda name: sandbox) is may
+def test_only_pages_of_accounts_may_ask(origin: str, place: str, may: bool) -> None:
+    assert pages.may_ask_from(origin, lambda name: place or "https://{host}") is may
