@@ -201,7 +201,8 @@ class Recorder:
             is_automatic=event.is_automatic,
             not_before=clock.now() + ALBUM_WAIT if event.group else None,
         )
-        self.outbox.message(matter)
+        if not self.outbox.message(matter):
+            self.files.leave(message_id)
         if event.direction is Direction.IN:
             self.outbox.arrived(matter)
         elif self.stop.side is Side.CRM and not event.is_automatic:

@@ -55,6 +55,22 @@ def test_the_mask_leaves_the_secret_and_something_else_replaces_it(browser: Brow
     assert browser.post(path, token="no", title="VK").status_code == 422
 
 
+def test_every_setting_of_a_channel_stands_in_its_form_and_is_kept(browser: Browser, house: House) -> None:
+    path = f"/ends/{house.channel_id}/settings"
+    shown = browser.get(f"/ends/{house.channel_id}").text
+    for field in setup.fields_of("vk"):
+        assert f'name="{field.name}"' in shown
+    assert 'name="expiry_hours" id="f-expiry_hours" value=""' in shown, "nobody has said how long"
+    browser.post(path, token=MASK, title="VK", automatic_texts="on", auto_read="on", expiry_hours="6")
+    settings = life.snapshot(house.account_id, house.channel_id).settings
+    assert (settings["automatic_texts"], settings["auto_read"], settings["expiry_hours"]) == (True, True, 6)
+    assert 'value="6"' in browser.get(f"/ends/{house.channel_id}").text
+    for wrong in ("0", "169", "день"):
+        assert browser.post(path, token=MASK, title="VK", expiry_hours=wrong).status_code == 422
+    browser.post(path, token=MASK, title="VK", expiry_hours="")
+    assert life.snapshot(house.account_id, house.channel_id).settings["expiry_hours"] is None
+
+
 def test_a_connection_that_fails_shows_its_reason(browser: Browser, house: House) -> None:
     """The tests' own settings name the real network, which nobody reaches from here."""
     location = browser.post(f"/ends/{house.channel_id}/connect").location
