@@ -24,6 +24,13 @@ from widget_backend.database import plain_url, revisions
 MAX_SKEW = timedelta(seconds=5)
 NEEDED_WORKERS = ("exchange", "schedules")
 MAX_CRON_SILENCE = timedelta(minutes=2)  # RQ's cron reports once a minute
+FEW_NUMBERS = 100_000_000
+TOO_FEW_NUMBERS = 10_000_000  # ten restores' jumps (bridge/restore.py)
+PART_NUMBERS_LEFT = """
+    SELECT CASE WHEN last_value < start_value THEN start_value - 1 - last_value ELSE max_value - coalesce(last_value, start_value) END
+    FROM pg_sequences WHERE schemaname = 'public' AND sequencename = 'part_counter'
+"""
+"""How many numbers for parts are left: up to the end, or, once it was started again from 1, up to where this server began."""
 
 
 class State(StrEnum):
@@ -81,6 +88,19 @@ def migrations(config: Config) -> Finding:
     if present == needed:
         return Finding("", State.GOOD, f"at {present or 'the beginning'}")
     return Finding("", State.BAD, f"the database is at {present}, this release needs {needed}", "run `mostik migrate`")
+
+
+def part_numbers(config: Config) -> Finding:
+    """Look how many numbers are left for parts: an end recognises a repeat by them, so that none may come twice."""
+    with _database(config) as connection:
+        row = connection.execute(PART_NUMBERS_LEFT).fetchone()
+    assert row is not None
+    left = next(iter(row.values()))
+    seen = f"{left:,} left".replace(",", " ")
+    if left >= FEW_NUMBERS:
+        return Finding("", State.GOOD, seen)
+    cure = "as the owner of the database: ALTER SEQUENCE part_counter RESTART WITH 1 (once: what lies below its first start was never used)"
+    return Finding("", State.BAD if left < TOO_FEW_NUMBERS else State.WARNING, seen, cure)
 
 
 def queue(config: Config) -> Finding:
@@ -176,6 +196,7 @@ def disk(config: Config) -> Finding:
 CHECKS: dict[str, Check] = {
     "database role": database_role,
     "migrations": migrations,
+    "numbers of parts": part_numbers,
     "queue": queue,
     "clock": time_skew,
     "public address": public_url,

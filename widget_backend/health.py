@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from widget_backend.bridge import keep, runtime, split
 from widget_backend.bridge.tenancy import transaction
+from widget_backend.doctor import PART_NUMBERS_LEFT
 
 blueprint = Blueprint("health", __name__)
 
@@ -62,6 +63,8 @@ def _from_database() -> CollectorRegistry:
     with transaction(None) as session:
         row = session.execute(_LANES).one()
         statuses = session.execute(text("select status, deliveries from mostik_delivery_counts()")).all()
+        numbers_left = session.scalar(text(PART_NUMBERS_LEFT)) or 0
+    Gauge("mostik_part_numbers_left", "Numbers left for parts of deliveries", registry=registry).set(numbers_left)
     Gauge("mostik_lane_age_seconds", "Age of the oldest due lane of an open end", registry=registry).set(row.oldest_s)
     Gauge("mostik_lane_waiting", "Deliveries waiting in lanes of open ends", registry=registry).set(row.waiting)
     by_status = Gauge("mostik_deliveries", "Deliveries of the last day by status", ["status"], registry=registry)

@@ -5,8 +5,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+import psycopg
+import pytest
+
 from widget_backend import doctor
 from widget_backend.config import Config
+from widget_backend.database import plain_url
 from widget_backend.doctor import State
 
 
@@ -20,6 +24,26 @@ def test_owner_as_application_role_is_refused(app: Any, config: Config) -> None:
     found = doctor.database_role(dataclasses.replace(config, database_url=config.database_owner_url))
 
     assert found.state == State.BAD and "owns tables" in found.seen and found.cure
+
+
+@pytest.mark.parametrize(
+    ("last", "state"),
+    [(None, State.GOOD), (2**31 - 50_000_000, State.WARNING), (2**31 - 5_000_000, State.BAD)],
+)
+def test_numbers_of_parts_that_run_out_are_told_in_time(
+    app: Any, config: Config, last: int | None, state: State
+) -> None:
+    with psycopg.connect(plain_url(config.database_owner_url)) as connection:
+        first = connection.execute("SELECT last_value, is_called FROM part_counter").fetchone()
+        assert first is not None
+        if last is not None:
+            connection.execute("SELECT setval('part_counter', %s)", (last,))
+    try:
+        found = doctor.part_numbers(config)
+    finally:
+        with psycopg.connect(plain_url(config.database_owner_url)) as connection:
+            connection.execute("SELECT setval('part_counter', %s, %s)", first)
+    assert (found.state, bool(found.cure)) == (state, state != State.GOOD)
 
 
 def test_missing_workers_are_named(app: Any, config: Config) -> None:

@@ -24,8 +24,8 @@ from werkzeug.security import check_password_hash, generate_password_hash
 from oauth import installs, store
 from oauth.grants import Bearer
 from widget_backend import clock, crypto
-from widget_backend.accounts import throttle
-from widget_backend.accounts.models import Account, Membership, SecurityEvent, User
+from widget_backend.accounts import forgeries, throttle
+from widget_backend.accounts.models import Account, Membership, User
 from widget_backend.bridge import life, registry
 from widget_backend.bridge.ends import Hook
 from widget_backend.bridge.errors import EndError, NotGenuine
@@ -100,9 +100,8 @@ def visit(key: str, name: str = "app") -> Response:
     except NotGenuine as error:
         log.warning("visit_not_genuine", adapter=door.manifest.key, why=error.why)
         with transaction(None) as session:
-            session.add(
-                SecurityEvent(adapter=door.manifest.key, why=error.why, remote_address=request.remote_addr or "")
-            )
+            where = request.remote_addr or ""
+            forgeries.note(session, door.app.id, adapter=door.manifest.key, why=error.why, remote_address=where)
         return _plain(403, "forbidden")
 
 

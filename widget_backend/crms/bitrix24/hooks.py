@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from widget_backend.bridge.ends import Hook, HookAnswer, Kept, Owner
+from widget_backend.bridge.ends import PULLED, Hook, HookAnswer, Kept, Owner
 from widget_backend.bridge.errors import NotGenuine
 from widget_backend.bridge.events import (
     Attachment,
@@ -47,9 +47,6 @@ EVENTS_BOUND = (
 )
 UPDATE_EVENTS = ("OnAppUpdate",)
 """Bound to the embedded door: it may bring a new application_token, which only the OAuth server can vouch for."""
-PULL = "pull"
-"""The name of what `pull` fetched; nobody outside may call it so."""
-
 PULLED_MESSAGES = "PULLED_MESSAGES"
 PULLED_MOVE = "PULLED_MOVE"
 PULLED_LOSS = "PULLED_LOSS"
@@ -67,7 +64,7 @@ def verify(hook: Hook, owner: Owner) -> Kept:
     Raises: NotGenuine.
     Source: bitrix24.md 1.4 "Verifying any event".
     """
-    if hook.name == PULL:
+    if hook.name == PULLED:
         raise NotGenuine("reserved_name")
     try:
         auth = read_form(hook.body)["auth"]
@@ -99,7 +96,7 @@ def parse(hook: Hook, owner: Owner) -> Sequence[Event]:
     Source: bitrix24.md 4, 1.4.
     """
     try:
-        is_pulled = hook.name == PULL
+        is_pulled = hook.name == PULLED
         body = read_json(hook.body) if is_pulled else read_form(hook.body)
         kind = body["event"].text().upper()
     except Malformed as error:
