@@ -217,8 +217,11 @@ def test_files_go_with_it_byte_for_byte(pair: Pair, program: Program) -> None:
         taken = made(program.call("POST", "/files", params={"name": name}, data=content))
         assert (taken["name"], taken["size_bytes"]) == (name, len(content))
         files.append(taken["file"])
-    made(program.begin(user, "вот", files=files))
+    body = made(program.begin(user, "вот", files=files))
     pair.wait_got(user, "вот")
+    shown = body["message"]["attachments"]
+    assert [(one["kind"], one["name"]) for one in shown] == [("document", "прайс.pdf"), ("photo", "кружка.png")]
+    assert [requests.get(one["url"], timeout=10).content for one in shown] == [price, picture]
     received = next(item for item in pair.phone(user, "message") if item["direction"] == "out")["attachments"]
     assert {requests.get(one["url"], timeout=10).content for one in received} == {price, picture}
     other = Program(Pair(pair.stack, pair.stack.make_account(), {}, {}, pair.channel_id, pair.connection_id))

@@ -110,7 +110,7 @@ def take_file(given: dict[str, Any]) -> dict[str, Any]:
     account_id, limit = access.who().account_id, runtime.get().config.outside_max_file_bytes
     if (request.content_length or 0) > limit:
         raise _too_large()
-    request.max_content_length = None  # the store counts
+    request.max_content_length = limit + 1  # the store counts too
     try:
         upload = uploads.take(account_id, _chunks(), name=given["name"])
     except FileTooLarge as error:

@@ -163,7 +163,9 @@ class WholeMessageSchema(MessageSchema):
     deliveries = fields.List(fields.Nested(DeliveryWithAttemptsSchema), required=True)
     time_left_s = fields.Integer(
         allow_none=True,
-        metadata={"description": "How long its client may still be answered; null without a limit, 0 when it is too late"},
+        metadata={
+            "description": "How long its client may still be answered; null without a limit, 0 when it is too late"
+        },
     )
     versions = fields.List(fields.Nested(VersionSchema), required=True)
     trace = fields.List(fields.Nested(TraceSchema), required=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
@@ -21,6 +22,17 @@ from widget_backend.texts import reason
 
 NAMED = r"[a-z_]{1,20}:[^\s:]{1,100}"
 ID = validate.Length(1, 200)
+_UNFIT = re.compile("[\x00\ud800-\udfff]")
+
+
+class Words(fields.String):
+    """A text that people wrote. What no database keeps (NUL, halves of characters) is refused here."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> str:
+        text = str(super()._deserialize(value, attr, data, **more))
+        if _UNFIT.search(text):
+            raise self.make_error("invalid")
+        return text
 
 
 class KeyHeadersSchema(Schema):
@@ -38,7 +50,7 @@ class CardWantedSchema(Schema):
         validate=validate.Regexp(NAMED + r"\Z"),
         metadata={"description": "Kind and id: lead:123, contact:7, company:9, deal:5, task:3"},
     )
-    viewer_id = fields.String(
+    viewer_id = Words(
         load_default="",
         validate=validate.Length(max=100),
         metadata={"description": "The CRM's user who looks: he must see the card. Empty: the connection's own rights"},
@@ -62,12 +74,12 @@ class ReasonSchema(Schema):
 class AddressSchema(Schema):
     """Where somebody can be reached: a phone, a link, a user name."""
 
-    kind = fields.String(
+    kind = Words(
         required=True,
         validate=validate.Length(1, 20),
         metadata={"description": "phone, email, vk, telegram, instagram, whatsapp ... or link"},
     )
-    value = fields.String(required=True, validate=ID)
+    value = Words(required=True, validate=ID)
     label = fields.String(dump_only=True)
 
 
@@ -105,14 +117,14 @@ class RecipientListSchema(Schema):
 class AuthorSchema(Schema):
     """Who writes: shown to the CRM. `id` is that CRM's own; with it he must see the card."""
 
-    id = fields.String(load_default="", validate=validate.Length(max=100))
-    name = fields.String(load_default="", validate=validate.Length(max=100))
+    id = Words(load_default="", validate=validate.Length(max=100))
+    name = Words(load_default="", validate=validate.Length(max=100))
 
 
 class NewMessageSchema(Schema):
     """What is sent. `text` longer than the network takes goes as several messages."""
 
-    text = fields.String(load_default="")
+    text = Words(load_default="")
     files = fields.List(
         fields.String(), load_default=list, metadata={"description": f"`file` of POST /files, at most {FILES_LIMIT}"}
     )
@@ -142,9 +154,20 @@ class NewDialogSchema(NewMessageSchema):
             raise ValidationError("name one: channel_id with to, client_id, or conversation_id", "to")
 
 
+class ThingSchema(Schema):
+    """Something attached. `url` leads to it for some days; empty when there is nothing to be had."""
+
+    kind = fields.String(required=True)
+    name = fields.String(required=True)
+    mime = fields.String(required=True)
+    size_bytes = fields.Integer(allow_none=True, required=True)
+    url = fields.String(required=True)
+
+
 class ToldMessageSchema(MessageSchema):
     """A message with its honest status: ours towards the network, the client's towards the CRM."""
 
+    attachments = fields.List(fields.Nested(ThingSchema), required=True)
     status = fields.String(required=True, validate=validate.OneOf(["", *STATUSES]))
     error = fields.Nested(ReasonSchema, allow_none=True, required=True)
     repeatable_id = fields.UUID(
@@ -208,7 +231,7 @@ class DialogListSchema(Schema):
 class FileWantedSchema(Schema):
     """What a file is called."""
 
-    name = fields.String(required=True, validate=validate.Length(1, 255))
+    name = Words(required=True, validate=validate.Length(1, 255))
 
 
 class FileSchema(Schema):
@@ -223,22 +246,22 @@ class FileSchema(Schema):
 class ReplyContentSchema(Schema):
     """What a quick reply is made of."""
 
-    title = fields.String(required=True, validate=validate.Length(1, quick_replies.TITLE_LIMIT))
-    text = fields.String(
+    title = Words(required=True, validate=validate.Length(1, quick_replies.TITLE_LIMIT))
+    text = Words(
         load_default="",
         validate=validate.Length(max=quick_replies.TEXT_LIMIT),
         metadata={
             "description": "Facts of the card stand between percent signs: %CONTACT_NAME%; see GET /quick-replies/fields"
         },
     )
-    language = fields.String(load_default="", validate=validate.Length(max=10))
+    language = Words(load_default="", validate=validate.Length(max=10))
     files = fields.List(fields.String(), load_default=list, validate=validate.Length(max=quick_replies.FILES_LIMIT))
 
 
 class NewReplySchema(ReplyContentSchema):
     """A new quick reply. `owner` empty: shared by everybody of the account."""
 
-    owner = fields.String(load_default="", validate=validate.Length(max=200))
+    owner = Words(load_default="", validate=validate.Length(max=200))
 
 
 class ReplySchema(Schema):
@@ -264,9 +287,9 @@ class ReplyListSchema(Schema):
 class RepliesWantedSchema(Schema):
     """Which quick replies. `query`: what has been typed so far; `owner`: his own besides the shared."""
 
-    query = fields.String(load_default="", validate=validate.Length(max=100))
-    owner = fields.String(load_default="", validate=validate.Length(max=200))
-    language = fields.String(load_default="", validate=validate.Length(max=10))
+    query = Words(load_default="", validate=validate.Length(max=100))
+    owner = Words(load_default="", validate=validate.Length(max=200))
+    language = Words(load_default="", validate=validate.Length(max=10))
     cursor = fields.String(load_default="", validate=validate.Length(max=800))
     limit = fields.Integer(load_default=PAGE, validate=validate.Range(1, MAX_PAGE))
 
@@ -276,10 +299,10 @@ class RenderWantedSchema(Schema):
 
     connection_id = fields.UUID(load_default=None)
     card = fields.String(load_default="", validate=validate.Regexp(f"({NAMED})?" + r"\Z"))
-    viewer_id = fields.String(load_default="", validate=validate.Length(max=100))
+    viewer_id = Words(load_default="", validate=validate.Length(max=100))
     facts = fields.Dict(
         keys=fields.String(validate=validate.Length(max=60)),
-        values=fields.String(validate=validate.Length(max=1000)),
+        values=Words(validate=validate.Length(max=1000)),
         load_default=dict,
     )
 
@@ -363,6 +386,7 @@ def told_values(talk: Talk, line: Line) -> dict[str, Any]:
     can_repeat = telling is not None and repeat.is_repeatable(telling.act, telling.status)
     return {
         **line_values(line),
+        "attachments": talk.things.get(line.message.id, []),
         "status": telling.status if telling else "",
         "error": error_values(telling.reason, talk.channel.adapter) if telling else None,
         "repeatable_id": telling.id if telling is not None and can_repeat else None,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -12,9 +12,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from widget_backend import clock, ids
+from widget_backend import clock, files, ids
 from widget_backend.bridge import (
     cards,
+    codec,
     composer,
     content,
     gate,
@@ -32,6 +33,7 @@ from widget_backend.bridge.ends import Act, Address, Card, Side
 from widget_backend.bridge.events import Direction
 from widget_backend.bridge.journal import Cursor, Line
 from widget_backend.bridge.models import (
+    AttachmentRecord,
     ClientAddress,
     ClientRecord,
     ConversationRecord,
@@ -106,11 +108,23 @@ class Dialogs:
 
 
 @dataclass(frozen=True, slots=True)
+class Thing:
+    """Something attached, as a panel shows it. `url`: our signed link to its file, or where it is in the network; empty when there is neither."""
+
+    kind: str
+    name: str
+    mime: str
+    size_bytes: int | None
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Talk:
-    """A page of a conversation, newest first, and the number behind which the next one begins. `channel_id`: the delivery there is a message's sending."""
+    """A page of a conversation, newest first, with what is attached by message, and the number behind which the next page begins."""
 
     lines: list[Line]
     channel: Stop
+    things: Mapping[UUID, list[Thing]]
     next: int | None = None
 
     def telling(self, line: Line) -> Delivery | None:
@@ -139,6 +153,8 @@ def start(account_id: UUID, opening: Opening) -> Written:
             conversation_id=opening.conversation_id,
         )
         draft = _draft(account_id, opening, card, target)
+        if draft.is_empty and opening.quick_reply_id is not None:
+            raise Refused("empty")
         composer.check(draft)
         note = Note(
             key=opening.key,
@@ -197,17 +213,46 @@ def talk(account_id: UUID, conversation_id: UUID, *, before: int | None = None, 
         if conversation is None or conversation.account_id != account_id:
             raise KeyError(conversation_id)
         rows = session.execute(query.order_by(Message.seq.desc()).limit(limit + 1)).all()
-        lines = journal.lines_of(session, [row.id for row in rows[:limit]])
-        channel = routes.read(session).stops[conversation.channel_id]
-    return Talk(lines, channel, rows[limit - 1].seq if len(rows) > limit else None)
+        page = _page(session, [row.id for row in rows[:limit]], conversation.channel_id)
+    return replace(page, next=rows[limit - 1].seq if len(rows) > limit else None)
 
 
 def told(account_id: UUID, written: Written) -> tuple[Talk, Line]:
     """Read what was written just now."""
     with transaction(account_id) as session:
-        line = journal.lines_of(session, [written.message_id])[0]
-        channel = routes.read(session).stops[line.conversation.channel_id]
-    return Talk([line], channel), line
+        conversation = session.get_one(ConversationRecord, written.conversation_id)
+        page = _page(session, [written.message_id], conversation.channel_id)
+    return page, page.lines[0]
+
+
+def _page(session: Session, message_ids: Sequence[UUID], channel_id: UUID) -> Talk:
+    lines = journal.lines_of(session, message_ids)
+    with_things = [line.message for line in lines if line.message.content.get("attachments")]
+    known: dict[tuple[UUID, int], AttachmentRecord] = {}
+    if with_things:
+        query = select(AttachmentRecord).where(AttachmentRecord.message_id.in_([one.id for one in with_things]))
+        known = {(row.message_id, row.number): row for row in session.scalars(query)}
+    things = {one.id: _things(one, known) for one in with_things}
+    return Talk(lines, routes.read(session).stops[channel_id], things)
+
+
+def _things(message: Message, known: Mapping[tuple[UUID, int], AttachmentRecord]) -> list[Thing]:
+    stored: Any = message.content["attachments"]
+    made = []
+    for one in stored:
+        thing, row = codec.load_attachment(one), known.get((message.id, int(one["no"])))
+        is_here = row is not None and row.state == "stored"
+        url = files.store().link(row.account_id, row.file_ref, row.name) if row is not None and is_here else thing.link
+        made.append(
+            Thing(
+                kind=thing.kind.value,
+                name=thing.name or thing.title or (row.name if row else ""),
+                mime=(row.mime if row else "") or thing.mime,
+                size_bytes=row.size_bytes if row else thing.size_bytes,
+                url=url,
+            )
+        )
+    return made
 
 
 def _card(account_id: UUID, opening: Opening) -> Card | None:
