@@ -307,6 +307,24 @@ def decline(cloud: Cloud, account: Account, uid: str, *, user_id: int = 0) -> Js
     return unsorted
 
 
+def merge_unsorted(
+    cloud: Cloud, account: Account, unsorted: Json, chat: Chat, lead: Entity, contact: Entity | None
+) -> None:
+    """Link an unsorted chat with a known lead: the unsorted lead goes, the chat moves to the lead's contact (3.7)."""
+    account.unsorted.pop(unsorted["uid"])
+    account.entities["leads"][unsorted["lead_id"]].is_deleted = True
+    if contact is not None:
+        link_chat(account, chat, contact)
+        link(account, lead, contact)
+    for talk in account.talks.values():
+        if talk.chat_id == chat.id and talk.is_in_work:
+            talk.lead_id, talk.contact_id = lead.id, chat.contact_id
+    for one in chat.messages:
+        if one.lead_id == unsorted["lead_id"]:
+            one.lead_id = lead.id
+    cloud.record("unsorted_linked", account, id=unsorted["uid"], lead=lead.id, contact=chat.contact_id)
+
+
 def close_talk(cloud: Cloud, account: Account, talk: Talk) -> None:
     """Close a talk."""
     talk.is_in_work, talk.is_read, talk.updated_at = False, True, int(cloud.peer.now())

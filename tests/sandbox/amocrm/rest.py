@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qsl
 
 from tests.sandbox.amocrm.problems import HtmlRefusal, Refusal, no_right, not_found, unauthorized
@@ -96,6 +96,7 @@ class Call:
 
 
 Action = Callable[[Call], "Json | list[Json] | Reply | None"]
+A = TypeVar("A", bound=Action)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +115,12 @@ class Table:
 
     routes: list[Route] = field(default_factory=list)
 
-    def add(self, method: str, path: str, *, admin: bool = False) -> Callable[[Action], Action]:
+    def add(self, method: str, path: str, *, admin: bool = False) -> Callable[[A], A]:
         """Register the decorated function."""
         kinds = {"uid": r"[0-9a-zA-Z-]+", "kind": r"leads|contacts|companies", "code": r"[\w.-]+"}
         pattern = re.sub(r"{(\w+)}", lambda found: f"(?P<{found[1]}>{kinds.get(found[1], '[0-9]+')})", path)
 
-        def registered(action: Action) -> Action:
+        def registered(action: A) -> A:
             self.routes.append(Route(method, re.compile(pattern), action, admin))
             return action
 

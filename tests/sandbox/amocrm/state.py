@@ -149,7 +149,7 @@ class Options:
 
     unpaid: bool = False  # 402 on everything (3.1)
     refuse_address: bool = False  # the account's white list of addresses: 403 HTML
-    has_filters: bool = False  # the paid filter add-on (3.1)
+    filters: str = "reject"  # the paid filter add-on: work, or reject | ignore without it (3.1, 9.6)
     has_webhooks: bool = True  # plan Extended and up (4.2)
     webhooks_limit: int = 100
     lenient_refresh: bool = False  # the old refresh token lives until the new pair is used (1.4, docs conflict)

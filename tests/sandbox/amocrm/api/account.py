@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.sandbox.amocrm import seed
 from tests.sandbox.amocrm.problems import not_found
-from tests.sandbox.amocrm.rest import TABLE, Call, Reply, listed, need
+from tests.sandbox.amocrm.rest import TABLE, Call, listed, need
 from tests.sandbox.amocrm.state import Json, User
 
 
@@ -37,7 +37,7 @@ def account(call: Call) -> Json:
         "uuid": one.uuid,
         "version": 16,
         "drive_url": call.cloud.url(drive_host(one.platform)),
-        "is_api_filter_enabled": one.options.has_filters,
+        "is_api_filter_enabled": one.options.filters == "work",
     }
     inside: Json = {
         "amojo_rights": {"can_direct": True, "can_create_groups": True},
@@ -136,11 +136,3 @@ def _pipeline(call: Call, one: Json) -> Json:
 def _status(call: Call, one: Json) -> Json:
     path = f"leads/pipelines/{one['pipeline_id']}/statuses/{one['id']}"
     return {**one, "account_id": call.account.id, **call.href(path)}
-
-
-@TABLE.add("GET", "leads/unsorted/summary")
-def summary(call: Call) -> Reply:
-    """Count unsorted leads."""
-    total = len(call.account.unsorted)
-    counted = {"chats": {"total": total}}
-    return Reply(200, {"total": total, "accepted": 0, "declined": 0, "categories": counted, **call.href(call.path)})
