@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from tests.sandbox.amocrm import api, chats, consent, control, drive, oauth, pages, rest, signing
+from tests.sandbox.amocrm import api, chats, consent, control, drive, host, oauth, pages, rest, signing
 from tests.sandbox.amocrm.chats import Call
 from tests.sandbox.amocrm.cloud import API_DOMAINS, Cloud
 from tests.sandbox.amocrm.problems import ChatsRefusal, Refusal, bad_data, not_found
@@ -46,6 +46,7 @@ class AmoCrmPeer(Peer):
             router.add_post(f"/_sandbox/{path}", self._control(action))
         router.add_get("/_sandbox/limits", self._limits)
         pages.add_routes(router, self.cloud)
+        router.add_post("/_sandbox/widget", self._control(host.add_routes(router, self.cloud).upload))
         router.add_get("/attachments/{key}/{name}", self._get_file)
         for path in (SCOPE, f"{SCOPE}/{{tail:.+}}"):
             router.add_route("*", path, self._chats)
