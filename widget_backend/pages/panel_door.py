@@ -40,7 +40,7 @@ LONGEST = timedelta(hours=12)
 MAX_BODY = 16 * 1024
 CARDS = ("lead", "contact", "company", "deal")
 PLACES = ("card", "settings", "advanced")
-_ID = re.compile(r"[0-9]{1,20}")
+_ID = re.compile(r"[1-9][0-9]{0,19}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +177,7 @@ def _seat(manifest: Manifest, asked: Reader, locale: str) -> Seat:
         place=place,
         view="start" if asked["view"].text_or("") == "start" else "talks",
         kind=kind,
-        id=asked["card"]["id"].remote_id_or(""),
+        id=asked["card"]["id"].text_or("")[:40],
         since=int(clock.now().timestamp()),
     )
 
