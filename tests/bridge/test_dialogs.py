@@ -342,7 +342,14 @@ def test_a_dialog_begun_from_a_card_is_listed_there(pair: Pair, desk: dict[str, 
     wait_for(lambda: len(pair.seen(user)) == 2, what="the answer on the portal")
     found = dialogs.for_card(pair.account_id, pair.connection_id, desk["lead:12"]).items[0]
     assert found.is_unanswered and found.last is not None and found.last.text == "Да"
-    stranger = Writer(actor="test", id="6", name="Пётр")
+    desk["lead:13"] = Card(kind="lead", id="13", title="x", people=desk["lead:12"].people)
+    other = {"key": ids.new_key(), "card": "lead:13", "quick_reply_id": None, "text": "из другой сделки"}
+    going_on = {**other, "address": None, "channel_id": None, "conversation_id": written.conversation_id}
+    dialogs.send(pair.account_id, Opening(**{**_fields(opening), **going_on}))
+    assert pair.rows("select card from links")[0].card == "lead:12", "a dialog that goes on stays where it belongs"
+    dialogs.start(pair.account_id, Opening(**{**_fields(opening), **other, "key": ids.new_key()}))
+    assert pair.rows("select card from links")[0].card == "lead:13"
+    stranger = Writer(actor="test", id="6", name="Иван")
     with pytest.raises(cards.CardRefused, match="card_forbidden"):
         dialogs.start(pair.account_id, Opening(**{**_fields(opening), "key": ids.new_key(), "writer": stranger}))
 

@@ -87,7 +87,10 @@ class Draft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """What goes with a message besides itself. `card`, `contact`: as `cards.key` names them; `connection_id`: the CRM it is written in."""
+    """What goes with a message besides itself. `card`, `contact`: as `cards.key` names them; `connection_id`: the CRM it is written in.
+
+    Shape: a dialog that `is_begun` from a card belongs there from now on; one that goes on stays where it belongs.
+    """
 
     key: str
     digest: bytes
@@ -95,6 +98,7 @@ class Note:
     connection_id: UUID | None = None
     card: str = ""
     contact: str = ""
+    is_begun: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +298,8 @@ def _remember_card(session: Session, conversation: ConversationRecord, connectio
         remote_id=conversation.id.hex,
         state=state,
     )
-    merged = LinkRecord.state.op("||")(adding.excluded.state)
+    told, known = adding.excluded.state, LinkRecord.state
+    merged = known.op("||")(told) if note.is_begun else told.op("||")(known)
     session.execute(
         adding.on_conflict_do_update(index_elements=["connection_id", "conversation_id"], set_={"state": merged})
     )

@@ -54,7 +54,7 @@ class Opening:
     """One press of a composer. Whom: `conversation_id`, `client_id`, or `channel_id` and `address`.
 
     Shape: `key` is the composer's own, for ever. `quick_reply_id`: its text stands where `text` is empty, its files are added. `card` and `contact`
-    are named as by `cards.key`; a `writer` with an id is checked against the card.
+    are named as by `cards.key`; a `writer` with an id must see the card, which is read for that, unless it is `shown`: read with his rights a moment ago.
     """
 
     key: str
@@ -69,6 +69,7 @@ class Opening:
     connection_id: UUID | None = None
     card: str = ""
     contact: str = ""
+    shown: Card | None = None
 
     @property
     def digest(self) -> bytes:
@@ -163,6 +164,7 @@ def start(account_id: UUID, opening: Opening) -> Written:
             connection_id=opening.connection_id,
             card=opening.card,
             contact=opening.contact,
+            is_begun=opening.conversation_id is None,
         )
         written = _written(account_id, target, draft, note)
     wake.poke()
@@ -261,6 +263,8 @@ def _card(account_id: UUID, opening: Opening) -> Card | None:
         raise KeyError(opening.connection_id)
     if opening.connection_id is None or not opening.card:
         return None
+    if opening.shown is not None and cards.key(opening.shown.kind, opening.shown.id) == opening.card:
+        return opening.shown
     if not opening.writer.id and opening.quick_reply_id is None:
         return None  # a program with the account's own key
     return cards.read(account_id, opening.connection_id, opening.card, opening.writer.id)
