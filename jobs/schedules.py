@@ -79,7 +79,7 @@ def _check(account_id: UUID, end_id: UUID) -> None:
 
 @contextmanager
 def _alone(schedule: str, end_id: UUID) -> Iterator[None]:
-    """Let trouble that nobody expected with one end not keep the others from their turn."""
+    """Let trouble that nobody expected with one end not keep the others from their turn (docs/decisions/0010)."""
     try:
         yield
     except OperationalError:

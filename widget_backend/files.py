@@ -249,7 +249,7 @@ def _late(account_id: UUID, attachment_id: UUID) -> tuple[str, str]:
     if found.state == "wait":
         raise Problem(425, "file_on_its_way", retry_after=_LOOK_AGAIN)
     if found.state != "stored":
-        raise NotFound("file_not_fetched", texts.reason(found.reason, "", language.current()))
+        raise NotFound("file_not_fetched", texts.reason(found.reason, found.adapter, language.current()))
     return found.sha256, found.name
 
 

@@ -23,7 +23,7 @@ from widget_backend.bridge.events import (
     MessageReceived,
     Person,
 )
-from widget_backend.bridge.models import AttachmentRecord, Delivery, Errand, Message, MessageKey
+from widget_backend.bridge.models import AttachmentRecord, Delivery, EndRecord, Errand, Message, MessageKey
 from widget_backend.bridge.statuses import Status
 from widget_backend.bridge.tenancy import transaction
 
@@ -170,19 +170,23 @@ def source_of(row: AttachmentRecord) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """Where the file of an attachment is. States: wait, stored, failed (then with a reason)."""
+    """Where the file of an attachment is. States: wait, stored, failed (then with a reason, in the words of `adapter` where it has some)."""
 
     state: str
     sha256: str
     name: str
     reason: str
+    adapter: str
 
 
 def whereabouts(account_id: UUID, attachment_id: UUID) -> Whereabouts | None:
     """Tell where the file of an attachment is now; None when the attachment is gone."""
     with transaction(account_id) as session:
         row = session.get(AttachmentRecord, attachment_id)
-        return None if row is None else Whereabouts(row.state, row.file_ref, row.name, row.reason)
+        if row is None:
+            return None
+        adapter = session.get_one(EndRecord, row.end_id).adapter
+        return Whereabouts(row.state, row.file_ref, row.name, row.reason, adapter)
 
 
 def profile_of(person: Person) -> dict[str, str]:

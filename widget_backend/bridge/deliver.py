@@ -281,21 +281,7 @@ def _open_attempts(
     if not ready:
         return []
     session.flush()  # new parts get their counters
-    rows = []
-    for head, part in ready:
-        part.attempts += 1
-        rows.append(
-            {
-                "month": first_of_month(now),
-                "account_id": head.delivery.account_id,
-                "delivery_id": head.delivery.id,
-                "part_id": part.id,
-                "number": part.attempts,
-                "trigger": head.delivery.trigger,
-                "outcome": "open",
-                "started_at": now,
-            }
-        )
+    rows = [_opened(head, part, now) for head, part in ready]
     numbers = session.scalars(insert(Attempt).returning(Attempt.id, sort_by_parameter_order=True), rows).all()
     calls = []
     for (head, part), attempt_id in zip(ready, numbers, strict=True):
@@ -317,6 +303,20 @@ def _open_attempts(
             )
         )
     return calls
+
+
+def _opened(head: Head, part: Part, now: datetime) -> dict[str, object]:
+    part.attempts += 1
+    return {
+        "month": first_of_month(now),
+        "account_id": head.delivery.account_id,
+        "delivery_id": head.delivery.id,
+        "part_id": part.id,
+        "number": part.attempts,
+        "trigger": head.delivery.trigger,
+        "outcome": "open",
+        "started_at": now,
+    }
 
 
 # ----------------------------------------------------------------------------------------------------------------- call

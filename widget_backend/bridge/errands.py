@@ -194,13 +194,15 @@ def _final(error: MostikError) -> str:
     match error:
         case Unsafe():
             return "fetch_unsafe"
-        case files.FileTooLarge() | outside.MaybeSent(reason="too_large") | Rejected(reason="file_too_big"):
+        case files.FileTooLarge() | outside.MaybeSent(reason="too_large"):
             return "fetch_too_large"
-        case outside.BadStatus(status=404 | 410) | Rejected(reason="file_gone"):
+        case outside.BadStatus(status=404 | 410):
             return "fetch_gone"
         case outside.BadStatus(status=status) if 400 <= status < 500 and status not in NOT_NOW:
             return "fetch_refused"
-        case Rejected() | AccessLost() | Misconfigured():
+        case Rejected(reason=reason):
+            return reason  # the adapter knows it best
+        case AccessLost() | Misconfigured():
             return "fetch_refused"
     return ""
 

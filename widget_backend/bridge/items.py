@@ -30,6 +30,24 @@ from widget_backend.bridge.models import (
 from widget_backend.bridge.routes import Stop
 
 
+@dataclass(frozen=True, slots=True)
+class File:
+    """The file of an attachment, and the adapter of the end that it came from."""
+
+    row: AttachmentRecord
+    adapter: str
+
+    @property
+    def number(self) -> int:
+        """Its attachment's number in the message."""
+        return self.row.number
+
+    @property
+    def state(self) -> str:
+        """Wait, stored or failed."""
+        return self.row.state
+
+
 @dataclass(slots=True)
 class Head:
     """The first unsettled delivery of a lane with everything it needs."""
@@ -41,7 +59,7 @@ class Head:
     channel: EndRecord
     link: LinkRecord | None
     parts: list[Part]
-    attachments: list[AttachmentRecord]
+    attachments: list[File]
     there: standing.There
     has_profile_errand: bool = False
     quote_remote_id: str = ""
@@ -140,9 +158,13 @@ def _add_files(session: Session, found: Sequence[Head]) -> None:
     with_files = [head.message.id for head in found if head.message.content.get("attachments")]
     if not with_files:
         return
-    by_message: dict[UUID, list[AttachmentRecord]] = {}
-    for row in session.scalars(select(AttachmentRecord).where(AttachmentRecord.message_id.in_(with_files))):
-        by_message.setdefault(row.message_id, []).append(row)
+    by_message: dict[UUID, list[File]] = {}
+    for row, adapter in session.execute(
+        select(AttachmentRecord, EndRecord.adapter)
+        .join(EndRecord, EndRecord.id == AttachmentRecord.end_id)
+        .where(AttachmentRecord.message_id.in_(with_files))
+    ):
+        by_message.setdefault(row.message_id, []).append(File(row, adapter))
     for head in found:
         head.attachments = by_message.get(head.message.id, [])
 
@@ -177,11 +199,12 @@ def things(head: Head, locale: str, told: Collection[int] = ()) -> list[represen
 
     Shape: `told` are the numbers of those that stand at the end as words already and stay so: an edit adds no file there.
     """
-    rows = {row.number: row for row in head.attachments}
+    by_number = {file.number: file for file in head.attachments}
     found = []
     for stored in head.message.content.get("attachments", []):  # type: ignore[attr-defined]
-        row = rows.get(int(stored["no"]))
-        url, note = ("", "") if row is None else _whereabouts(row, locale)
+        file = by_number.get(int(stored["no"]))
+        url, note = ("", "") if file is None else _whereabouts(file, locale)
+        row = None if file is None else file.row
         thing = represent.thing_of(stored, codec.load_attachment(stored), file=row, url=url, note=note)
         found.append(replace(thing, is_stored=False) if thing.number in told else thing)
     return found
@@ -189,7 +212,7 @@ def things(head: Head, locale: str, told: Collection[int] = ()) -> list[represen
 
 def not_there(head: Head) -> list[int]:
     """Return the numbers of the attachments whose file is not stored."""
-    return [row.number for row in head.attachments if row.state != "stored"]
+    return [file.number for file in head.attachments if file.state != "stored"]
 
 
 def item(head: Head, part: Part, stop: Stop, locale: str) -> Item:
@@ -260,7 +283,7 @@ def _out_files(head: Head, part: Part, locale: str) -> list[OutFile]:
     if not wanted:
         return []
     kinds = {int(number): Kind(kind) for number, kind in wanted}
-    rows = {row.number: row for row in head.attachments}
+    rows = {file.number: file.row for file in head.attachments}
     out = []
     for thing in things(head, locale):
         if thing.number not in kinds:
@@ -271,15 +294,16 @@ def _out_files(head: Head, part: Part, locale: str) -> list[OutFile]:
     return out
 
 
-def _whereabouts(row: AttachmentRecord, locale: str) -> tuple[str, str]:
+def _whereabouts(file: File, locale: str) -> tuple[str, str]:
     """Return (link, note) for a file: where it is or will be had, and what is to be said about one that is not there."""
+    row = file.row
     match row.state:
         case "stored":
             return files.store().link(row.account_id, row.file_ref, row.name), ""
         case "wait":
             return files.store().late_link(row.account_id, row.id), texts.text("represent.file_late", locale)
         case _:
-            reason = texts.reason(row.reason, "", locale)
+            reason = texts.reason(row.reason, file.adapter, locale)
             return "", texts.text("represent.file_failed", locale, reason=reason)
 
 
