@@ -14,7 +14,6 @@ import oauth.models  # noqa: F401  (its tables belong to the schema)
 from oauth import arrivals as oauth_arrivals
 from oauth import routes as oauth_routes
 from widget_backend import api, crypto, files, health, hooks, logs, outside, pages, problems
-from widget_backend.accounts.sessions import Cookies
 from widget_backend.bridge import runtime
 from widget_backend.config import Config
 from widget_backend.extensions import db, migrate
@@ -32,8 +31,8 @@ def create_app(config: Config | None = None, *, pool_size: int | None = None) ->
     app = Flask(__name__, template_folder="../widget_frontend/pages/templates", static_folder=None)
     app.config.from_mapping(flask_settings(config, pool_size=pool_size or config.web_pool_size))
     app.extensions["mostik"] = config
-    app.session_interface = Cookies()
     crypto.configure(crypto.KeyRing.of(config.keys))
+    app.wsgi_app = hooks.Door(app.wsgi_app)  # type: ignore[method-assign]
     if config.proxies_count:
         count = config.proxies_count
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
@@ -44,7 +43,7 @@ def create_app(config: Config | None = None, *, pool_size: int | None = None) ->
     problems.register(app)
     with app.app_context():
         configure_bridge(config, db.engine)
-    doors = (hooks.blueprint, embedded.blueprint, panel.blueprint, oauth_routes.blueprint, oauth_arrivals.blueprint)
+    doors = (embedded.blueprint, panel.blueprint, oauth_routes.blueprint, oauth_arrivals.blueprint)
     for blueprint in (*doors, files.blueprint, health.blueprint, pages.blueprint):
         app.register_blueprint(blueprint)
     app.after_request(pages.secure)

@@ -1,23 +1,30 @@
-"""The one door for every hook: find whose it is, verify the raw bytes, keep them, answer. Nothing is parsed here."""
+"""The one door for every hook: find whose it is, verify the raw bytes, keep them, answer. Nothing is parsed here.
+
+It stands before Flask: no session, no template and no page is behind it, and what it costs is measured (docs/decisions/0010).
+"""
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from threading import Lock
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import psycopg
 import structlog
-from flask import Blueprint, Response, request
 from sqlalchemy import func, update
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import HTTPException
 from werkzeug.http import http_date
+from werkzeug.wrappers import Request, Response
 
-from widget_backend import clock, ids, logs, metrics
+from widget_backend import clock, logs, metrics
 from widget_backend.accounts import forgeries
 from widget_backend.accounts.models import App
 from widget_backend.bridge import keep, life, registry, runtime, wake
@@ -27,8 +34,12 @@ from widget_backend.bridge.models import EndKey, EndRecord, Gate
 from widget_backend.bridge.tenancy import transaction
 from widget_backend.reading import safe_text
 
-blueprint = Blueprint("hooks", __name__)
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
 log = structlog.get_logger()
+
+PREFIX = "/hooks/"
 
 OWNER_CACHE_S = 2.0
 OVERLOAD_CHECK_S = 5.0
@@ -48,22 +59,41 @@ _overload: tuple[float, bool] = (0.0, False)
 _lock = Lock()
 
 
-@blueprint.route("/hooks/<key>", methods=["POST"], defaults={"name": ""})
-@blueprint.route("/hooks/<key>/<path:name>", methods=["POST"])
-def receive(key: str, name: str) -> Response:
+class Door:
+    """WSGI: answer `POST /hooks/<key>` and `/hooks/<key>/<name>`; whatever else is asked goes to the application behind."""
+
+    def __init__(self, behind: WSGIApplication) -> None:
+        self._behind = behind
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        if not environ.get("PATH_INFO", "").startswith(PREFIX):
+            return self._behind(environ, start_response)
+        return receive(Request(environ))(environ, start_response)
+
+
+def receive(request: Request) -> Response:
     """Take one hook.
 
-    Shape: 404 unknown key, 413 body over the manifest's limit, 403 not genuine, 503 with Retry-After when we cannot keep it, else what the
-    adapter's `answer` says - only after the commit.
+    Shape: 404 unknown key, 405 not a POST, 413 body over the manifest's limit, 403 not genuine, 503 with Retry-After when we cannot keep it, 500 when
+    this server is at fault (then nothing is kept, and the caller repeats), else what the adapter's `answer` says - only after the commit.
     """
+    if request.method != "POST":
+        return _plain(405, "only POST", {"Allow": "POST"})
+    key, _, name = request.path.removeprefix(PREFIX).partition("/")
     try:
-        return _receive(key, name)
+        return _receive(request, key, name)
+    except HTTPException as error:  # a body cut short or too large
+        return _plain(error.code or 400, error.name.lower())
     except (OperationalError, InterfaceError, PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as error:
         log.error("hook_not_kept", error=type(error).__name__)
         return _unavailable("the database is away")
+    except Exception:
+        log.exception("hook_failed")
+        return _plain(500, "error")
 
 
-def _receive(key: str, name: str) -> Response:
+def _receive(request: Request, key: str, name: str) -> Response:
     started = time.perf_counter()
     # what a pull brought bears this name in the inbox: nobody outside may pass a body off as pulled
     found = _find(key) if name != PULLED else None
@@ -76,7 +106,7 @@ def _receive(key: str, name: str) -> Response:
     request.max_content_length = limit
     if (request.content_length or 0) > limit:
         return _plain(413, "too large")
-    hook = _hook(name, found.manifest)
+    hook = _hook(request, name, found.manifest)
     hooks = registry.hooks(found.manifest.key)
     try:
         try:
@@ -87,7 +117,7 @@ def _receive(key: str, name: str) -> Response:
     except NotGenuine as error:
         _refuse(found, hook, error)
         return _plain(403, "forbidden")
-    trace_id = ids.new_id().hex
+    trace_id = secrets.token_hex(16)
     if kept.keep:
         is_new = keep.keep(found.door, hook, kept, trace_id)
         wake.poke()
@@ -95,9 +125,12 @@ def _receive(key: str, name: str) -> Response:
         is_new = False
         found = _find(key, fresh=True) or found  # an answer with content needs the newest facts
     answer = hooks.answer(hook, found.owner)
-    elapsed = time.perf_counter() - started
-    outcome = "kept" if is_new else "repeated" if kept.keep else "answered"
-    metrics.hook_seconds.labels(found.manifest.key).observe(elapsed)
+    _note(found, "kept" if is_new else "repeated" if kept.keep else "answered", trace_id, time.perf_counter() - started)
+    return Response(answer.body, answer.status, content_type=answer.content_type)
+
+
+def _note(found: _Found, outcome: str, trace_id: str, elapsed_s: float) -> None:
+    metrics.hook_seconds.labels(found.manifest.key).observe(elapsed_s)
     metrics.hooks.labels(found.manifest.key, outcome).inc()
     logs.brief(
         f"hook_{outcome}",
@@ -105,12 +138,11 @@ def _receive(key: str, name: str) -> Response:
         end=str(found.door.owner_id),
         account=str(found.door.account_id or ""),
         adapter=found.manifest.key,
-        duration_ms=round(elapsed * 1000, 1),
+        duration_ms=round(elapsed_s * 1000, 1),
     )
-    return Response(answer.body, answer.status, content_type=answer.content_type)
 
 
-def _hook(name: str, manifest: Manifest) -> Hook:
+def _hook(request: Request, name: str, manifest: Manifest) -> Hook:
     return Hook(
         body=request.get_data(cache=False, parse_form_data=False),
         received_at=clock.now(),

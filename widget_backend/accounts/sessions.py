@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from flask import Flask, Request, request, session
-from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+from flask import request, session
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 from werkzeug.security import check_password_hash, generate_password_hash
@@ -29,14 +28,6 @@ _WHO = "mostik.who"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _NOBODY = generate_password_hash(secrets.token_urlsafe(16))
 """What a password is compared with when there is no such user, so that both answers take the same time."""
-
-
-class Cookies(SecureCookieSessionInterface):
-    """Flask's own session cookies, but none at the door of hooks: nobody signs in there, and the door is measured."""
-
-    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        """Read the cookie, or leave the request without a session."""
-        return None if request.path.startswith("/hooks/") else super().open_session(app, request)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
