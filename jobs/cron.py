@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 
 import structlog
 from redis import RedisError
 from rq.cron import CronJob, CronScheduler
 
 from jobs import queues, schedules
-from widget_backend import create_app
+from widget_backend import clock, create_app
 from widget_backend.bridge import runtime
 
 log = structlog.get_logger()
@@ -27,7 +26,7 @@ class Cron(CronScheduler):
         due = [job for job in self._cron_jobs if job.should_run()]
         for job in due:
             schedule = known[job.name]
-            slot = int(time.time() // schedule.every_s)
+            slot = int(clock.now().timestamp() // schedule.every_s)
             queues.queue(schedule.queue).enqueue_call(
                 f"{schedule.run.__module__}.{schedule.run.__name__}",
                 job_id=f"cron-{schedule.name}-{slot}",
@@ -36,7 +35,7 @@ class Cron(CronScheduler):
                 result_ttl=0,
                 failure_ttl=0,
             )
-            job.set_enqueue_time(datetime.now(UTC))
+            job.set_enqueue_time(clock.now())
         return due
 
 

@@ -1,8 +1,7 @@
-"""Limits are never exceeded as the remote counts them, and a backlog uses them."""
+"""Limits: who is let through and who waits. (That they are kept and used: tests/bridge/test_invariant_08_limits.py.)"""
 
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -38,74 +37,6 @@ def valkey(server: ValkeyServer) -> Iterator[redis_client.Redis]:
 
 def took(client: redis_client.Redis, *given: Limit, priority: Priority = Priority.LIVE, tries: int = 100) -> int:
     return sum(not limits.take(client, given, priority) for _ in range(tries))
-
-
-class Remote:
-    """Counts calls as a remote does: a strict sliding window, or a bucket drained once a second."""
-
-    def __init__(self) -> None:
-        self.arrived: list[float] = []
-        self._lock = threading.Lock()
-
-    def call(self) -> None:
-        with self._lock:
-            self.arrived.append(time.monotonic())
-
-    def most_in_window(self, window_s: float) -> int:
-        return max(sum(at <= other < at + window_s for other in self.arrived) for at in self.arrived)
-
-    def highest_level(self, rate_per_s: int) -> int:
-        level, drained, highest = 0, self.arrived[0], 0
-        for at in self.arrived:
-            while at - drained >= 1:
-                level, drained = max(level - rate_per_s, 0), drained + 1
-            level += 1
-            highest = max(highest, level)
-        return highest
-
-    def rate_per_s(self, skip: int) -> float:
-        steady = self.arrived[skip:]
-        return (len(steady) - 1) / (steady[-1] - steady[0])
-
-
-def backlog(
-    client: redis_client.Redis, limit: Limit, seconds: float, threads: int, before: Callable[[], None]
-) -> Remote:
-    """Let threads send as fast as the limit lets them."""
-    remote, until = Remote(), time.monotonic() + seconds
-
-    def work() -> None:
-        while (rest := until - time.monotonic()) > 0:
-            try:
-                limits.wait(client, [limit], bound=timedelta(seconds=rest))
-            except LimitWait:
-                return
-            before()
-            remote.call()
-
-    workers = [threading.Thread(target=work) for _ in range(threads)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return remote
-
-
-def test_a_sliding_window_of_20_per_second_is_kept_and_used(valkey: redis_client.Redis) -> None:
-    jitter = iter(number % 7 / 1000 for number in range(10_000))  # up to 6 ms on the way
-    remote = backlog(valkey, Limit.window("vk:1", 20, SECOND), 4, 4, lambda: time.sleep(next(jitter)))
-    assert remote.most_in_window(1.0) <= 20
-    assert remote.rate_per_s(skip=20) >= 0.95 * 20 * 0.99  # 1 % for the edges of so short a run
-    assert len(remote.arrived) >= 0.95 * 4 * 20
-
-
-def test_a_leaky_bucket_of_2_per_second_and_50_is_kept_and_used(valkey: redis_client.Redis) -> None:
-    limit = Limit.bucket("b24:portal", 2, 50)
-    remote = backlog(valkey, limit, 4, 3, lambda: None)
-    burst = limit.capacity - limit.reserve
-    assert remote.highest_level(2) <= 50
-    assert len(remote.arrived) >= burst + 7
-    assert remote.rate_per_s(skip=burst) >= 0.95 * 2
 
 
 def test_a_person_has_a_share_of_the_burst(valkey: redis_client.Redis) -> None:

@@ -1,4 +1,7 @@
-"""Installing, opening, updating and removing the app, as a portal does it: the twin makes the POSTs, over real HTTP."""
+"""Installing, opening, updating and removing the app, as a portal does it: the twin makes the POSTs, over real HTTP.
+
+Who may see what once it is installed: tests/bridge/test_invariant_10_who_looks.py.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from sqlalchemy import func, select
 
 from oauth import installs, routes, store
 from oauth.models import Install, Token
-from tests.unit.crms.bitrix24.conftest import Json, World, make_app
+from tests.unit.crms.bitrix24.conftest import World, make_app
 from widget_backend.accounts.models import SecurityEvent
 from widget_backend.bridge import life
 from widget_backend.bridge.models import Inbox
@@ -58,16 +61,6 @@ def test_installing_again_replaces_the_tokens_and_keeps_the_end(world: World) ->
     assert world.end().id == first.id
     with transaction(world.account_id) as session:
         assert session.scalars(select(Token)).one().generation == 2
-
-
-def test_pages_may_be_framed_by_this_portal_only(world: World) -> None:
-    world.connected()
-    answer = requests.post(**_frame(world), timeout=10)  # type: ignore[arg-type]
-
-    assert "X-Frame-Options" not in answer.headers
-    ancestors = re.search(r"frame-ancestors ([^;]+)", answer.headers["Content-Security-Policy"])
-    assert ancestors and ancestors[1].split() == ["'self'", world.portal["url"]]
-    assert "Set-Cookie" not in answer.headers
 
 
 def test_install_without_pages_is_connected_by_its_event(world: World) -> None:
@@ -114,11 +107,6 @@ def test_wrong_password_claims_nothing_and_tries_are_counted(world: World) -> No
 # -- who may see what ------------------------------------------------------------------------------------------------
 
 
-def _frame(world: World, **body: Any) -> Json:
-    form = world.control("frame", **body)
-    return {"url": form["action"], "data": form["fields"]}
-
-
 def test_forged_visit_is_refused_and_noted(world: World) -> None:
     form = {"url": world.page("install"), "data": {"AUTH_ID": "x", "member_id": "m", "APPLICATION_TOKEN": "t"}}
 
@@ -131,18 +119,6 @@ def test_token_of_one_portal_does_not_open_another(world: World) -> None:
     stolen = {**form["fields"], "member_id": "f" * 32}
 
     assert requests.post(form["action"], data=stolen, timeout=10).status_code == 403
-
-
-def test_employee_without_rights_sees_the_state_and_changes_nothing(world: World) -> None:
-    world.connected()
-    operator = world.portal["operators"][0]
-    answer = requests.post(**_frame(world, user=operator), timeout=10)
-
-    assert answer.status_code == 200 and 'name="do"' not in answer.text
-    line = world.portal["lines"][0]
-    connector = world.end().settings["connector"]
-    world.open(placement="SETTING_CONNECTOR", connector=connector, line=line, user=operator)
-    assert not world.end().settings.get("line")
 
 
 def test_form_of_another_apps_page_is_refused(world: World) -> None:

@@ -1,0 +1,34 @@
+"""Invariant 9: a token is refreshed once, however many workers need it. (Each death in the middle: tests/chaos; each answer: tests/unit/oauth.)"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.bridge.pair import Pair, new_user
+from tests.stack import Json
+
+USERS = 16
+
+
+def _refreshes(pair: Pair) -> list[Json]:
+    asked = pair._ledger("bitrix24", pair.portal["member_id"], ("oauth",))
+    return [item for item in asked if item["method"] == "refresh_token"]
+
+
+def test_two_processes_with_many_calls_refresh_an_expired_token_once(pair: Pair) -> None:
+    users = [new_user() for _ in range(USERS)]
+    for user in users:
+        pair.customer(user, text="before")
+    for user in users:
+        pair.wait_seen(user, "before")
+    pair.wait_quiet()
+    generation = pair.rows("select generation from oauth_tokens")[0].generation
+    done = len(_refreshes(pair))
+    pair.faults("bitrix24", expire_tokens=True)
+    with ThreadPoolExecutor(USERS) as pool:
+        list(pool.map(lambda user: pair.customer(user, text="after"), users))
+    for user in users:
+        pair.wait_seen(user, "before", "after")
+    assert len(_refreshes(pair)) == done + 1
+    row = pair.rows("select generation, lease_token from oauth_tokens")[0]
+    assert (row.generation, row.lease_token) == (generation + 1, None)
