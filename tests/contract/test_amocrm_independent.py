@@ -140,8 +140,7 @@ def test_client_understands_every_refusal(twin: Json) -> None:
                 await amo.account.get()
             control(twin, "options", {"account": twin["account"]["host"], "refuse_address": False})
             with pytest.raises(aioamocrm.RateLimitError):
-                for _ in range(9):
-                    await amo.account.get()
+                await asyncio.gather(*(amo.account.get() for _ in range(9)))
 
     asyncio.run(scene())
 
