@@ -1,6 +1,6 @@
 """The one door for every hook: find whose it is, verify the raw bytes, keep them, answer. Nothing is parsed here.
 
-It stands before Flask: no session, no template and no page is behind it, and what it costs is measured (docs/decisions/0010).
+It stands before Flask: no session, no template and no page is behind it, and what it costs is measured (docs/decisions/0011).
 """
 
 from __future__ import annotations
