@@ -94,8 +94,11 @@ def test_a_dialog_is_begun_and_the_answer_comes_into_it(pair: Pair, program: Pro
         ("Здравствуйте, это acme", "sent", None),
     ]
     assert counted(pair, "conversations") == 1
-    made(program.call("POST", path, composer=ids.new_key(), json={"text": "Чем помочь?"}))
+    inside = {"text": "Чем помочь?", "connection_id": str(pair.connection_id)}
+    made(program.call("POST", path, composer=ids.new_key(), json=inside))
     pair.wait_got(user, "Здравствуйте, это acme", "Чем помочь?")
+    pair.wait_status("Чем помочь?", pair.connection_id, "delivered", act="status")
+    assert len([line for line in pair.seen(user) if "Чем помочь?" in line]) == 1
     first = made(program.call("GET", f"{path}?limit=1"), 200)
     assert first["items"][0]["text"] == "Чем помочь?"
     second = made(program.call("GET", f"{path}?limit=2&cursor={first['next_cursor']}"), 200)
@@ -106,20 +109,24 @@ def test_order_is_kept_between_what_is_written_in_the_panel_and_by_the_operator(
     user = new_user()
     pair.customer(user, text="вопрос")
     pair.wait_seen(user, "вопрос")
-    conversation = pair.rows("select id from conversations")[0].id
+    path = f"/dialogs/{pair.rows('select id from conversations')[0].id}/messages"
     said = []
     for number in range(6):
         text = f"ответ {number}"
         if number % 2:
             pair.operator(user, text=text)
         else:
-            path = f"/dialogs/{conversation}/messages"
             made(program.call("POST", path, composer=ids.new_key(), json={"text": text}))
         said.append(text)
         pair.wait_got(user, *said)
+        wait_for(lambda: len(pair.seen(user)) == len(said) + 1, what="the message on the portal")
+    for text in ("раз", "два", "три"):
+        made(program.call("POST", path, composer=ids.new_key(), json={"text": text}))
+    said += ["раз", "два", "три"]
+    pair.wait_got(user, *said)
     pair.wait_quiet()
-    shown = [line for line in pair.seen(user) if "ответ" in line]
-    assert [line[-7:] for line in shown] == said
+    shown = pair.seen(user)[1:]
+    assert [text in line for text, line in zip(said, shown, strict=True)] == [True] * len(said)
 
 
 def test_who_does_not_allow_it_is_not_written_to_and_nothing_is_kept(pair: Pair, program: Program) -> None:

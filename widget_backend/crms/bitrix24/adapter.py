@@ -169,7 +169,7 @@ class Bitrix24:
         for at, item in enumerate(batch):
             if item.status in _LOST and item.reason_text:
                 notes[at] = connector.note(item, self._end)
-            elif item.status in _ARRIVED:
+            elif item.status in _ARRIVED and not connector.was_shown(item):
                 try:
                     marks[at] = connector.delivered(item)
                 except Rejected as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 from typing import Any, TypeAlias
+from uuid import UUID
 
 from widget_backend import clock
 from widget_backend.bridge.ends import Conversation, End, Item, OutFile
@@ -69,6 +70,14 @@ def reference(item: Item, known_id: str) -> Entry:
         "message": {"id": known_id},
         "chat": {"id": chat_id(conversation)},
     }
+
+
+def was_shown(item: Item) -> bool:
+    """Tell whether the portal has a message from us, under our own key: of such a one there is nothing to mark. Source: bitrix24.md 3.3, 3.4."""
+    try:
+        return bool(item.remote_ids) and bool(UUID(item.remote_ids[0]))
+    except ValueError:
+        return False
 
 
 def delivered(item: Item) -> Entry:
