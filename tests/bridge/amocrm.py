@@ -40,9 +40,9 @@ class Office(Pair):
         return self._ledger("amocrm", self.host, kinds)
 
     def chat_items(self, user: int) -> list[Json]:
-        """Return the messages of a customer's chat."""
+        """Return the messages of a customer's chat, imported ones and managers' own."""
         thread = self.thread_of(user)
-        return [item for item in self.desk("message") if item["conversation"] == thread]
+        return [item for item in self.desk("message", "answer") if item["conversation"] == thread]
 
     def seen(self, user: int) -> list[str]:
         """Return the texts of a customer's chat."""
@@ -74,6 +74,16 @@ class Office(Pair):
     def settings(self, **changed: object) -> None:
         """Change the settings of the connection."""
         life.change(self.account_id, self.connection_id, settings=changed)
+
+    def calls(self, peer: str, *methods: str) -> list[Json]:
+        """Return the API calls made for this office."""
+        if peer != "amocrm":
+            return super().calls(peer, *methods)
+        return [item for item in self.desk("call") if not methods or item["method"] in methods]
+
+    def made_of(self, kind: str) -> list[Json]:
+        """Return what was made in the account since the test began: leads, contacts ..."""
+        return [item for item in self.desk("entity") if item["entity"] == kind]
 
     def state(self) -> tuple[str, str]:
         """Return state and reason of the connection."""
@@ -118,6 +128,7 @@ def make_office(stack: Stack, *, with_chats: bool = True, **settings: object) ->
     since = {peer: stack.look(peer, "ledger?since=1000000000")["last"] for peer in ("vk", "amocrm")}
     community = stack.control("vk", "make")
     made = stack.control("amocrm", "make", channels=[{"title": "VK"}])
+    stack.control("amocrm", "limits", **dict.fromkeys(stack.look("amocrm", "limits")["rates"], 0))
     account_id = stack.make_account()
     channel_id = stack.connect_vk(account_id, community)
     app = register(stack, made, account_id, with_chats=with_chats)

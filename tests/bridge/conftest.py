@@ -17,6 +17,7 @@ from widget_backend.extensions import db
 PATIENCE: dict[str, Any] = {
     "MOSTIK_BITRIX24_RATE": "500",
     "MOSTIK_BITRIX24_BURST": "500",
+    "MOSTIK_AMOCRM_RATE": "500",
     "MOSTIK_EXCHANGE_LEASE_S": "5",
     "MOSTIK_EXCHANGE_HEARTBEAT_S": "1",
     "MOSTIK_EXCHANGE_SWEEP_S": "2",

@@ -1,27 +1,49 @@
-"""The road with amoCRM at its other end: install, chats both ways, statuses, edits, deals."""
+"""The road with amoCRM at its other end: chats both ways, statuses, edits, files, deals, notes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import base64
 
 import pytest
 
 from tests.bridge.amocrm import Office, make_office
 from tests.bridge.pair import new_user
-from tests.stack import Stack, wait_for
+from tests.sandbox import samples
+from tests.stack import Json, Stack, wait_for
 
 
 @pytest.fixture
-def office(stack: Stack) -> Iterator[Office]:
+def office(stack: Stack) -> Office:
     """Give a company that works in amoCRM."""
-    yield make_office(stack)
+    return make_office(stack)
+
+
+def asked(office: Office, text: str = "вопрос") -> int:
+    """Let a new customer ask something; return who he is once amoCRM shows it."""
+    user = new_user()
+    office.customer(user, text=text)
+    office.wait_seen(user, text)
+    return user
+
+
+def stage_of(office: Office, name: str = "Переговоры") -> str:
+    """Return a stage as the settings name it."""
+    pipeline = office.made["account"]["pipelines"][0]
+    return f"{pipeline['id']}:{next(one['id'] for one in pipeline['statuses'] if one['name'] == name)}"
+
+
+def notes_of(office: Office, lead_id: str) -> list[Json]:
+    """Return the notes of a deal."""
+    found: list[Json] = office.rest(f"leads/{lead_id}/notes").get("_embedded", {}).get("notes", [])
+    return found
+
+
+# ------------------------------------------------------------------------------------------------------- both ways
 
 
 def test_customer_and_manager_talk_over_the_chats_of_amocrm(office: Office) -> None:
-    user = new_user()
+    user = asked(office, "Здравствуйте! Сколько стоит доставка?")
 
-    office.customer(user, text="Здравствуйте! Сколько стоит доставка?")
-    office.wait_seen(user, "Здравствуйте! Сколько стоит доставка?")
     office.operator(user, text="Триста рублей.")
     office.wait_got(user, "Триста рублей.")
 
@@ -36,29 +58,206 @@ def test_first_message_makes_one_contact_and_one_unsorted_lead(office: Office) -
     office.customer_in_turn(user, {"text": "раз"}, {"text": "два"}, {"text": "три"})
     office.wait_seen(user, "раз", "два", "три")
 
-    assert len(office.desk("contact")) == 1
+    assert len(office.made_of("contacts")) == 1
     assert len(office.rest("leads/unsorted")["_embedded"]["unsorted"]) == 1
 
 
-def test_read_by_the_customer_is_reported_to_amocrm(office: Office) -> None:
+def test_first_message_makes_the_source_of_its_channel_once(office: Office) -> None:
+    asked(office)
+    asked(office)
+
+    sources = office.rest("sources")["_embedded"]["sources"]
+    assert [one["external_id"] for one in sources] == [office.channel_id.hex]
+    assert sources[0]["origin_code"] == office.made["channels"][0]["code"]
+
+
+def test_later_message_costs_no_call_but_its_own(office: Office) -> None:
+    user = asked(office)
+    before = len(office.calls("amocrm"))
+
+    office.customer(user, text="и ещё")
+    office.wait_seen(user, "вопрос", "и ещё")
+
+    office.wait_quiet()
+    assert len(office.calls("amocrm")) == before, "no call to the REST API"
+
+
+def test_photo_of_customer_arrives_as_a_picture(office: Office) -> None:
     user = new_user()
-    office.customer(user, text="вопрос")
-    office.wait_seen(user, "вопрос")
+    content = base64.b64encode(samples.png(64, 48)).decode()
+
+    office.customer(user, text="вот", attachments=[{"type": "photo", "content_b64": content}])
+
+    shown = wait_for(lambda: office.desk("message"))[0]
+    assert (shown["text"], shown["attachments"][0]["type"]) == ("вот", "picture")
+    fetched = wait_for(lambda: office.desk("file"), what="amoCRM fetched it")
+    assert fetched[0]["is_ok"]
+    assert office.thread_of(user)
+
+
+def test_file_of_manager_arrives_on_the_phone(office: Office) -> None:
+    user = asked(office)
+
+    office.operator(user, text="прайс", attachments=[{"type": "doc"}])
+
+    sent = wait_for(lambda: [one for one in office.phone(user, "message") if one["direction"] == "out"])
+    assert sent[-1]["attachments"][0]["type"] == "doc"
+
+
+def test_two_files_of_one_answer_arrive_together(office: Office) -> None:
+    user = asked(office)
+
+    office.operator(user, text="оба", attachments=[{"type": "photo"}, {"type": "photo"}])
+
+    sent = wait_for(lambda: [one for one in office.phone(user, "message") if one["direction"] == "out"])
+    office.wait_quiet()
+    assert [len(one["attachments"]) for one in sent] == [2]
+
+
+def test_quote_points_at_the_message_it_answers_on_both_sides(office: Office) -> None:
+    user = asked(office, "какой цвет?")
+    first = office.chat_items(user)[0]["id"]
+
+    office.operator(user, text="синий", reply_to=first)
+    office.wait_got(user, "синий")
+    answer = next(one for one in office.phone(user, "message") if one["text"] == "синий")
+    office.customer(user, text="беру", reply_to=answer["cmid"])
+
+    office.wait_seen(user, "какой цвет?", "синий", "беру")
+    assert office.chat_items(user)[-1]["reply_to"]["id"] == office.chat_items(user)[1]["id"]
+
+
+# -------------------------------------------------------------------------------------------- changes and statuses
+
+
+def test_edit_of_customer_changes_the_text_in_the_chat(office: Office) -> None:
+    user = new_user()
+    said = office.customer(user, text="хочу кружку")
+    office.wait_seen(user, "хочу кружку")
+
+    office.customer(user, edit=said["id"], text="хочу две кружки")
+
+    assert [one["text"] for one in wait_for(lambda: office.desk("edit"))] == ["хочу две кружки"]
+
+
+def test_read_by_the_customer_is_reported_to_amocrm(office: Office) -> None:
+    user = asked(office)
     office.operator(user, text="ответ")
     office.wait_got(user, "ответ")
 
     office.customer(user, read=True)
 
-    wait_for(lambda: [one for one in office.desk("status") if one.get("status") == 2], what="read in amoCRM")
+    wait_for(lambda: [one for one in office.desk("status") if one["status"] == 2], what="read in amoCRM")
 
 
 def test_answer_that_cannot_be_sent_is_marked_with_its_reason(office: Office) -> None:
-    user = new_user()
-    office.customer(user, text="вопрос")
-    office.wait_seen(user, "вопрос")
-    office.customer(user, event="message_deny")
+    user = asked(office)
+    office.customer(user, deny=True)
     office.wait_quiet()
 
     office.operator(user, text="ответ")
 
-    wait_for(lambda: [one for one in office.desk("status") if one.get("status") == -1], what="an error in amoCRM")
+    failed = wait_for(lambda: [one for one in office.desk("status") if one["status"] == -1], what="an error in amoCRM")
+    assert failed[0]["error_code"] == 901
+    assert failed[0]["text"], "the manager reads why"
+
+
+# -------------------------------------------------------------------------------------------------- exactly once
+
+
+@pytest.mark.parametrize("repeated", ["accept", "refuse"])
+def test_lost_answer_leaves_one_message(office: Office, repeated: str) -> None:
+    user = asked(office, "до")
+    office.act("options", repeated_msgid=repeated)
+    office.faults("amocrm", only_account=office.host, lose_answers_rate=1)
+    try:
+        office.customer(user, text="под шум")
+        wait_for(lambda: "под шум" in office.seen(user), what="amoCRM took it")
+    finally:
+        office.faults("amocrm", only_account="", lose_answers_rate=0)
+
+    office.wait_status("под шум", office.connection_id, "delivered", within_s=40)
+
+    office.wait_quiet()
+    assert office.seen(user) == ["до", "под шум"]
+
+
+def test_answer_whose_hook_was_lost_is_found_in_the_history(office: Office) -> None:
+    user = asked(office)
+    office.operator(user, text="первый")
+    office.wait_got(user, "первый")
+    office.faults("amocrm", only_account=office.host, drop_hooks_rate=1)
+    try:
+        office.operator(user, text="потерянный")
+    finally:
+        office.faults("amocrm", only_account="", drop_hooks_rate=0)
+
+    office.change("update gates set pull_at = now() where end_id = :id", id=office.connection_id)
+
+    office.wait_got(user, "первый", "потерянный", within_s=30)
+
+
+# -------------------------------------------------------------------------------------------------- deals
+
+
+def test_chosen_stage_makes_contact_and_deal_and_no_unsorted_lead(stack: Stack) -> None:
+    office = make_office(stack)
+    office.settings(stage=stage_of(office), deal_tags="vk,%SOURCE%")
+
+    user = asked(office)
+
+    leads, contacts = office.entities("leads"), office.entities("contacts")
+    assert len(leads) == len(contacts) == 1
+    assert str(leads[0]["status_id"]) == stage_of(office).partition(":")[2]
+    assert not office.rest("leads/unsorted")
+    assert [
+        link["contact_id"]
+        for link in office.rest(f"contacts/chats?contact_id={contacts[0]['id']}")["_embedded"]["chats"]
+    ]
+    office.customer(user, text="ещё")
+    office.wait_seen(user, "вопрос", "ещё")
+    assert len(office.entities("leads")) == 1
+    assert not office.rest("leads/unsorted")
+
+
+def test_task_is_set_for_a_new_deal_once(stack: Stack) -> None:
+    office = make_office(stack)
+    office.settings(stage=stage_of(office), task="deal")
+
+    user = asked(office)
+    office.customer(user, text="ещё")
+    office.wait_seen(user, "вопрос", "ещё")
+
+    tasks = wait_for(lambda: office.entities("tasks"))
+    assert [task["entity_id"] for task in tasks] == [office.entities("leads")[0]["id"]]
+
+
+# -------------------------------------------------------------------------------------------------- notes
+
+
+def test_messenger_without_chat_channel_writes_notes_into_one_deal(stack: Stack) -> None:
+    office = make_office(stack, with_chats=False)
+    user = new_user()
+
+    office.customer_in_turn(user, {"text": "раз"}, {"text": "два"})
+    office.wait_quiet()
+
+    leads = office.entities("leads")
+    assert len(leads) == 1
+    assert len(office.entities("contacts")) == 1
+    texts = [note["params"]["text"] for note in notes_of(office, str(leads[0]["id"]))]
+    assert [text.splitlines()[-1] for text in sorted(texts)] == ["два", "раз"]
+
+
+def test_customer_who_writes_to_a_closed_deal_gets_a_new_one_with_the_same_contact(stack: Stack) -> None:
+    office = make_office(stack, mode="notes")
+    user = new_user()
+    office.customer(user, text="раз")
+    first = wait_for(lambda: office.entities("leads"))[0]["id"]
+    office.wait_quiet()
+    office.act("move", lead=first, status_id=143)
+
+    office.customer(user, text="снова")
+
+    wait_for(lambda: len(office.entities("leads")) == 2, what="a new deal")
+    assert len(office.entities("contacts")) == 1
