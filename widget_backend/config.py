@@ -250,6 +250,12 @@ class Config:
     expiry_hours: int = _setting(
         "MOSTIK_EXCHANGE_EXPIRY_HOURS", _positive, "24", "After how long an answer is no longer sent, hours."
     )
+    reconnect_expiry_minutes: int = _setting(
+        "MOSTIK_EXCHANGE_RECONNECT_EXPIRY_MINUTES",
+        _positive,
+        "60",
+        "After how long an answer that waited for a lost connection is no longer sent when the connection is back, minutes.",
+    )
     end_retry_s: tuple[int, ...] = _setting(
         "MOSTIK_EXCHANGE_END_RETRY_S",
         _seconds,

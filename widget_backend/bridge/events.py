@@ -125,6 +125,7 @@ class MessageReceived:
     hook brought only a part, the whole is asked for (a pull with the cursor {"message_ids": [...]}). `session` are facts about the
     conversation to remember at this end (`Link.state` of a connection). `window`: how long after the client's last message one may answer in
     this conversation, where that differs inside one end (None: the end's own `Capabilities.window` alone).
+    `send_until`: when it is no longer sent to a client by itself, sooner than it would expire (an answer that was found long after it was written).
     Units: sent_at is the sender's clock, aware UTC.
     """
 
@@ -149,6 +150,7 @@ class MessageReceived:
     payload: str = ""
     is_automatic: bool = False
     is_partial: bool = False
+    send_until: datetime | None = None
     window: timedelta | None = None
     session: dict[str, str] = field(default_factory=dict)
 

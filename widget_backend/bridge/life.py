@@ -21,7 +21,17 @@ from widget_backend.accounts.models import App, AuditEntry
 from widget_backend.bridge import registry, runtime
 from widget_backend.bridge.ends import Connected, End, Owner, Side, Tokens
 from widget_backend.bridge.errors import AccessLost, EndError, Misconfigured
-from widget_backend.bridge.models import ConversationRecord, EndKey, EndRecord, Errand, Gate, Inbox, Lane, Route
+from widget_backend.bridge.models import (
+    ConversationRecord,
+    Delivery,
+    EndKey,
+    EndRecord,
+    Errand,
+    Gate,
+    Inbox,
+    Lane,
+    Route,
+)
 from widget_backend.bridge.tenancy import transaction
 
 SNAPSHOT_S = 10.0
@@ -178,6 +188,8 @@ def _store_connected(account: UUID, id: UUID, connected: Connected, actor: str) 
     with transaction(account) as session:
         row = session.get_one(EndRecord, id)
         row.remote_id, row.title = connected.remote_id, row.title or connected.title
+        if row.state == "error":
+            _hurry(session, id)
         row.state, row.reason, row.detail = "active", "", ""
         row.connected_at = row.checked_at = clock.now()
         session.flush()
@@ -189,6 +201,14 @@ def _store_connected(account: UUID, id: UUID, connected: Connected, actor: str) 
         )
         _join_routes(session, row)
         session.add(AuditEntry(account_id=account, actor=actor or "server", action="end.connect", subject=str(id)))
+
+
+def _hurry(session: Session, id: UUID) -> None:
+    """Let what waited for this connection too long not leave by itself now: nobody wants yesterday's answer; it can be sent again by hand."""
+    wait = timedelta(minutes=runtime.get().config.reconnect_expiry_minutes)
+    waiting = (Delivery.end_id == id, Delivery.status == "queued", Delivery.expires_at.is_not(None))
+    sooner = func.least(Delivery.expires_at, Delivery.created_at + wait)
+    session.execute(update(Delivery).where(*waiting, Delivery.trigger == "auto").values(expires_at=sooner))
 
 
 def change(

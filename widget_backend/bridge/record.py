@@ -200,6 +200,7 @@ class Recorder:
             text=event.text,
             is_automatic=event.is_automatic,
             not_before=clock.now() + ALBUM_WAIT if event.group else None,
+            send_until=event.send_until,
         )
         if not self.outbox.message(matter):
             self.files.leave(message_id)

@@ -63,6 +63,7 @@ class Matter:
     is_automatic: bool = False
     priority: Priority = Priority.LIVE
     not_before: datetime | None = None
+    send_until: datetime | None = None
     only_to: frozenset[UUID] | None = None
     """The ends to tell of a new message, its origin perhaps among them; None: all that hear of it, but not where it came from."""
 
@@ -267,6 +268,10 @@ def expires_at(stop: Stop, act: Act) -> datetime | None:
     return clock.now() + channel_settings.patience(stop.settings, runtime.get().config.expiry_hours)
 
 
+def _sooner(expires: datetime | None, send_until: datetime | None) -> datetime | None:
+    return expires if expires is None or send_until is None else min(expires, send_until)
+
+
 def _row(
     matter: Matter,
     stop: Stop,
@@ -291,7 +296,7 @@ def _row(
         "detail": "",
         "trigger": "auto",
         "payload": dict(payload or {}),
-        "expires_at": expires_at(stop, matter.act),
+        "expires_at": _sooner(expires_at(stop, matter.act), matter.send_until),
         "settled_at": None if status is Status.QUEUED else clock.now(),
     }
 

@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from widget_backend.bridge.ends import PULLED, Hook, HookAnswer, Kept, Owner
 from widget_backend.bridge.errors import NotGenuine
@@ -31,6 +31,9 @@ from widget_backend.reading import Malformed, Reader, read_json
 
 PLACE = "chats"
 """The door's name for these hooks: support is given `<door>/chats/:scope_id`."""
+
+MISSED_FOR = timedelta(minutes=10)
+"""How old an answer may be that was found in a history to be sent by itself."""
 
 _KINDS = {
     "picture": Kind.PHOTO,
@@ -120,11 +123,12 @@ def _message(told: Reader, hook: Hook) -> Event:
     forwards = tuple(_forward(one) for one in message["forwards"]["messages"].items())
     if not (text or attachments or forwards):
         return Unparsed(kind=message["type"].text_or("")[:80], why="a message without text and files")
+    sent_at = _moment(told, hook.received_at)
     ours = message["client_id"].remote_id_or(message["msgid"].remote_id_or(""))
     return MessageReceived(
         remote_id=message["id"].remote_id(),
         direction=Direction.OUT,
-        sent_at=_moment(told, hook.received_at),
+        sent_at=sent_at,
         thread=thread,
         text=text,
         attachments=attachments,
@@ -133,6 +137,7 @@ def _message(told: Reader, hook: Hook) -> Event:
         author=told["sender"]["name"].text_or(""),
         author_id=told["sender"]["id"].remote_id_or(""),
         own_key=ours if _OUR_KEY.fullmatch(ours) else "",
+        send_until=sent_at + MISSED_FOR if hook.name == PULLED else None,
         group=message["media_group_id"].remote_id_or("") if attachments else "",
         session={name: value for name, value in session.items() if value},
     )
