@@ -63,6 +63,18 @@ class Window:
 
         return self.wait(look, f"{selector} with «{says}»")
 
+    def click(self, selector: str, *, says: str = "") -> None:
+        """Click what is shown; a page that draws itself anew between the look and the click is looked at again."""
+
+        def press(driver: webdriver.Chrome) -> bool:
+            for one in driver.find_elements(By.CSS_SELECTOR, selector):
+                if one.is_displayed() and says in one.text:
+                    one.click()
+                    return True
+            return False
+
+        self.wait(press, f"{selector} with «{says}» to click")
+
     def all(self, selector: str) -> list[str]:
         """Return the texts of all elements, as they are shown."""
         return [one.text for one in self.driver.find_elements(By.CSS_SELECTOR, selector)]

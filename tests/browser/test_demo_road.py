@@ -44,7 +44,7 @@ def test_question_and_answer_go_through_and_the_journal_tells(demo: Json, window
     phone, portal, own = window(), window(), window()
 
     phone.open(demo["peers"]["vk"]["page"])
-    phone.find(".chat", says="Анна").click()
+    phone.click(".chat", says="Анна")
     phone.find(".bubble.mine", says=QUESTION)
     phone.find("#composer textarea").send_keys("И в синем цвете?", Keys.ENTER)
 
@@ -80,7 +80,7 @@ def test_new_customer_of_the_bot_gets_an_answer(demo: Json, window: Open) -> Non
     phone.find(".bubble.mine", says="Привет из Telegram")
 
     portal.open(demo["peers"]["bitrix24"]["page"])
-    portal.find(".list a", says="Иван").click()
+    portal.click(".list a", says="Иван")
     portal.find(".message", says="Привет из Telegram")
     portal.find("#composer textarea").send_keys("И вам привет", Keys.ENTER)
     phone.find(".bubble:not(.mine)", says="И вам привет")
@@ -92,16 +92,16 @@ def test_pictures_and_files_go_both_ways(demo: Json, window: Open, tmp_path: Pat
     price.write_bytes(samples.pdf())
     phone, portal = window(), window()
     phone.open(demo["peers"]["vk"]["page"])
-    phone.find(".chat", says="Анна").click()
+    phone.click(".chat", says="Анна")
     phone.find(".bubble.mine")
     # the button would open the system's own dialog, which no script can use
     phone.driver.execute_script("document.querySelector('#composer input[type=file]').click = () => {}")
-    phone.find("[data-pick=photo]").click()
+    phone.click("[data-pick=photo]")
     phone.driver.find_element("css selector", "#composer input[type=file]").send_keys(str(picture))
     phone.find(".bubble.mine img")
 
     portal.open(demo["peers"]["bitrix24"]["page"])
-    portal.find(".list a", says="Анна").click()
+    portal.click(".list a", says="Анна")
     portal.find(".message img")
     portal.driver.find_element("css selector", "#composer input[type=file]").send_keys(str(price))
     portal.find("#composer textarea").send_keys("Цены", Keys.ENTER)
@@ -114,7 +114,7 @@ def test_message_tells_its_story(demo: Json, window: Open) -> None:
     own = window()
     cabinet(own, demo)
     own.open(f"{demo['web']}/messages")
-    own.find("tr a", says=QUESTION).click()
+    own.click("tr a", says=QUESTION)
     own.find("main", says="выгружено")
     own.shoot("cabinet-message")
     assert own.complaints() == []
@@ -123,7 +123,7 @@ def test_message_tells_its_story(demo: Json, window: Open) -> None:
 def test_settings_of_the_connector_open_inside_the_portal(demo: Json, window: Open) -> None:
     portal = window()
     portal.open(demo["peers"]["bitrix24"]["page"] + "#center")
-    portal.find(".tile", says="подключён").find_element("css selector", "button").click()
+    portal.click(".tile button", says="Настроить")
     portal.find("#slider")
     portal.driver.switch_to.frame(portal.find("#slider iframe"))
     portal.find("main", says="@acme_bot")
@@ -135,7 +135,7 @@ def test_settings_of_the_connector_open_inside_the_portal(demo: Json, window: Op
 def test_application_page_opens_inside_the_portal(demo: Json, window: Open) -> None:
     portal = window()
     portal.open(demo["peers"]["bitrix24"]["page"])
-    portal.find("#widgets a").click()
+    portal.click("#widgets a")
     portal.driver.switch_to.frame(portal.find("main iframe"))
     portal.find("main", says="@acme_bot")
     portal.driver.switch_to.default_content()
