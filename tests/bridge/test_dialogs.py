@@ -303,8 +303,9 @@ def lead(user: int, **more: str) -> Card:
 def test_a_card_names_its_recipients_and_only_to_who_may_see_it(pair: Pair, desk: dict[str, Card]) -> None:
     user = new_user()
     desk["lead:12"] = lead(user)
-    with pytest.raises(cards.CardRefused, match="card_forbidden"):
-        cards.read(pair.account_id, pair.connection_id, "lead:12", "6")
+    for viewer in ("6", ""):
+        with pytest.raises(cards.CardRefused, match="card_forbidden"):
+            cards.read(pair.account_id, pair.connection_id, "lead:12", viewer)
     with pytest.raises(cards.CardRefused, match="card_gone"):
         cards.read(pair.account_id, pair.connection_id, "lead:13", "5")
     with pytest.raises(KeyError):
@@ -373,13 +374,14 @@ def test_another_accounts_people_and_talks_are_not_there(pair: Pair, program: Pr
     client_id = pair.rows("select id from clients where remote_id = :user", user=str(user))[0].id
     other = Program(Pair(pair.stack, pair.stack.make_account(), {}, {}, pair.channel_id, pair.connection_id))
     talk = f"/dialogs/{body['conversation_id']}/messages"
+    seen = {"connection_id": str(pair.connection_id), "card": "lead:12", "viewer_id": "5"}
     tried = [
         other.begin(user, "x"),
         other.call("POST", "/dialogs", composer=ids.new_key(), json={"client_id": str(client_id), "text": "x"}),
         other.call("POST", talk, composer=ids.new_key(), json={"text": "x"}),
         other.call("GET", talk),
-        other.call("GET", "/dialogs", params={"connection_id": str(pair.connection_id), "card": "lead:12"}),
-        other.call("GET", "/recipients", params={"connection_id": str(pair.connection_id), "card": "lead:12"}),
+        other.call("GET", "/dialogs", params=seen),
+        other.call("GET", "/recipients", params=seen),
     ]
     assert [answer.status_code for answer in tried] == [404] * 6
     pair.wait_quiet()
@@ -387,7 +389,7 @@ def test_another_accounts_people_and_talks_are_not_there(pair: Pair, program: Pr
 
 
 def test_a_crm_without_cards_says_so(pair: Pair, program: Program) -> None:
-    wanted = {"connection_id": str(pair.connection_id), "card": "lead:12"}
+    wanted = {"connection_id": str(pair.connection_id), "card": "lead:12", "viewer_id": "5"}
     answer = program.call("GET", "/recipients", params=wanted)
     assert (answer.status_code, answer.json()["code"]) == (409, "cards_unsupported")
     assert setup.find(pair.account_id, pair.connection_id).state == "active"

@@ -51,9 +51,9 @@ class CardWantedSchema(Schema):
         metadata={"description": "Kind and id: lead:123, contact:7, company:9, deal:5, task:3"},
     )
     viewer_id = Words(
-        load_default="",
-        validate=validate.Length(max=100),
-        metadata={"description": "The CRM's user who looks: he must see the card. Empty: the connection's own rights"},
+        required=True,
+        validate=validate.Length(1, 100),
+        metadata={"description": "The CRM's user who looks; he must see the card"},
     )
 
 

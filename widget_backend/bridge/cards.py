@@ -30,12 +30,14 @@ def keys(card: Card) -> list[str]:
 
 
 def read(account_id: UUID, connection_id: UUID, name: str, viewer_id: str) -> Card:
-    """Read a card, named as by `key`, with the rights of that user of the CRM (none: with those of the connection).
+    """Read a card, named as by `key`, with the rights of that user of the CRM; nobody sees none.
 
     Raises: CardRefused, setup.Trouble, KeyError: this account has no such connection.
     """
     if setup.find(account_id, connection_id).side != Side.CRM:
         raise KeyError(connection_id)
+    if not viewer_id:
+        raise CardRefused(FORBIDDEN)
     kind, _, id = name.partition(":")
     if not isinstance(registry.adapter(life.snapshot(account_id, connection_id)), Cards):
         raise CardRefused(UNSUPPORTED)

@@ -265,8 +265,8 @@ def _card(account_id: UUID, opening: Opening) -> Card | None:
         return None
     if opening.shown is not None and cards.key(opening.shown.kind, opening.shown.id) == opening.card:
         return opening.shown
-    if not opening.writer.id and opening.quick_reply_id is None:
-        return None  # a program with the account's own key
+    if not opening.writer.id:
+        return None  # a program with the account's own key, for nobody in the CRM
     return cards.read(account_id, opening.connection_id, opening.card, opening.writer.id)
 
 
