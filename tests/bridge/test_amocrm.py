@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -10,6 +13,9 @@ from tests.bridge.amocrm import Office, make_office
 from tests.bridge.pair import new_user
 from tests.sandbox import samples
 from tests.stack import Json, Stack, wait_for
+from widget_backend.bridge import keep, life, pull, registry, wake
+from widget_backend.bridge.ends import PullRequest
+from widget_backend.bridge.tenancy import transaction
 
 
 @pytest.fixture
@@ -30,6 +36,25 @@ def stage_of(office: Office, name: str = "Переговоры") -> str:
     """Return a stage as the settings name it."""
     pipeline = office.made["account"]["pipelines"][0]
     return f"{pipeline['id']}:{next(one['id'] for one in pipeline['statuses'] if one['name'] == name)}"
+
+
+def pull_as_if_later(office: Office, *, minutes: int) -> None:
+    """Keep what a pull finds as if it had been written some time ago: the moments of its messages are put back."""
+    adapter = registry.adapter(life.snapshot(office.account_id, office.connection_id))
+    with transaction(office.account_id) as session:
+        conversations = pull._active(session, life.snapshot_in(session, office.connection_id))
+    since = datetime.now(UTC) - timedelta(hours=1)
+    found = adapter.pull(PullRequest(since=since, cursor={}, conversations=conversations)).raws
+    aged = [replace(raw, body=_aged(raw.body, minutes)) for raw in found]
+    keep.keep_pulled(keep.Door(office.connection_id, office.account_id), aged, datetime.now(UTC))
+    wake.poke()
+
+
+def _aged(body: bytes, minutes: int) -> bytes:
+    told = json.loads(body)
+    if "message" in told:
+        told["message"]["msec_timestamp"] -= minutes * 60_000
+    return json.dumps(told).encode()
 
 
 def notes_of(office: Office, lead_id: str) -> list[Json]:
@@ -261,3 +286,38 @@ def test_customer_who_writes_to_a_closed_deal_gets_a_new_one_with_the_same_conta
 
     wait_for(lambda: len(office.entities("leads")) == 2, what="a new deal")
     assert len(office.entities("contacts")) == 1
+
+
+# -------------------------------------------------------------------------------------------------- too late
+
+
+def test_answer_found_long_after_it_was_written_is_offered_and_not_sent(office: Office) -> None:
+    user = asked(office)
+    office.operator(user, text="первый")
+    office.wait_got(user, "первый")
+    office.faults("amocrm", only_account=office.host, drop_hooks_rate=1)
+    try:
+        office.operator(user, text="вчерашний")
+    finally:
+        office.faults("amocrm", only_account="", drop_hooks_rate=0)
+    pull_as_if_later(office, minutes=11)
+
+    office.wait_status("вчерашний", office.channel_id, "expired", within_s=30)
+
+    assert office.got(user) == ["первый"]
+    wait_for(lambda: [one for one in office.desk("status") if one["status"] == -1], what="amoCRM is told")
+
+
+def test_answer_that_waited_for_a_lost_channel_does_not_leave_when_it_is_back(office: Office) -> None:
+    user = asked(office)
+    life.set_state(office.account_id, office.channel_id, "error", "token_revoked")
+    office.operator(user, text="вчерашний")
+    wait_for(lambda: office.status("вчерашний", office.channel_id) == "queued")
+    office.change("update deliveries set created_at = created_at - interval '61 minutes' where status = 'queued'")
+
+    life.connect(office.account_id, office.channel_id)
+
+    office.wait_status("вчерашний", office.channel_id, "expired")
+    assert office.got(user) == []
+    office.operator(user, text="сегодняшний")
+    office.wait_got(user, "сегодняшний")
