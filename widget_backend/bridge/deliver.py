@@ -340,7 +340,7 @@ def call(end: End, calls: Sequence[Call]) -> list[tuple[Outcome | NotThere, int]
         if i in results:
             continue
         if stopped is not None:
-            results[i] = (Retry("not_called", after=stopped.after if isinstance(stopped, Retry) else None), 0)
+            results[i] = (Retry(outcomes.NOT_CALLED, after=stopped.after if isinstance(stopped, Retry) else None), 0)
             continue
         outcome, ms = _guarded(end, partial(_single, adapter, one))
         results[i] = (outcome, ms)
@@ -366,7 +366,7 @@ def _mark_read(adapter: Any, item: Item) -> Outcome:
             outcome: Outcome = adapter.mark_read(item)
         return outcome
     except LimitWait:
-        return Rejected("limit")
+        return Rejected(outcomes.NO_ROOM)
 
 
 def _guarded(end: End, make: Callable[[], Any]) -> tuple[Any, int]:

@@ -43,6 +43,10 @@ log = structlog.get_logger()
 WELL_FOR = timedelta(seconds=10)
 LOOKUP_AFTER = timedelta(seconds=2)
 JITTER = 0.2
+NOT_CALLED = "not_called"
+"""Reason of a call that was not made, because one before it in the same batch met trouble of the end."""
+NO_ROOM = "no_room"
+"""Reason of a read mark that was not made, because messages needed the limit."""
 OUTCOMES = {
     Accepted: "accepted",
     NotThere: "not_there",
@@ -88,9 +92,16 @@ def settle(
         conversations = [call.conversation_id for call in calls]
         held.release(session, stop, map, batch.account_id, conversations, settlement.named)
         more = _give_back_empty(session, batch, conversations)
-    if any(isinstance(outcome, Accepted | NotThere | Rejected) for outcome, _ms in results):
+    if any(_has_answered(outcome) for outcome, _ms in results):
         lanes.succeed(batch)
     return _after(batch, trouble), more
+
+
+def _has_answered(outcome: Outcome | NotThere) -> bool:
+    """Tell whether the end itself said something, which shows that it works."""
+    if isinstance(outcome, Rejected):
+        return outcome.reason != NO_ROOM
+    return isinstance(outcome, Accepted | NotThere)
 
 
 def _give_back_empty(session: Session, batch: Batch, conversations: Sequence[UUID]) -> list[UUID]:
@@ -117,6 +128,11 @@ class _Gate:
     def ok_at(self) -> datetime | None:
         """When the end last worked."""
         return self.session.get_one(Gate, self.end_id).ok_at
+
+    @property
+    def is_well(self) -> bool:
+        """Tell whether the end worked a moment ago."""
+        return self.ok_at is not None and self.ok_at > clock.now() - WELL_FOR
 
 
 def _deliveries(session: Session, calls: Sequence[Call]) -> dict[UUID, tuple[Delivery, Part]]:
@@ -156,6 +172,8 @@ def _one(
         part.status = "queued"
     elif isinstance(outcome, Rejected):
         settlement.move(delivery, Status.FAILED, reason, detail)
+    elif call.item.act is Act.READ and isinstance(outcome, Retry | Uncertain) and reason != NOT_CALLED:
+        _give_up_mark(settlement, gate, delivery, outcome, trouble)
     elif isinstance(outcome, Uncertain):
         _uncertain(settlement, stop, gate, delivery, part, call, outcome, trouble)
     elif isinstance(outcome, Retry) and call.is_lookup and outcome.after is not None:
@@ -192,9 +210,9 @@ def _uncertain(
     trouble: list[EndError],
 ) -> None:
     repeat = stop.capabilities.repeat
-    is_harmless = call.item.act in (Act.READ, Act.EDIT, Act.DELETE)
+    is_harmless = call.item.act in (Act.EDIT, Act.DELETE)
     # one lost answer of an end that works is this message's affair; without any answer lately it is the end's
-    is_well = gate.ok_at is not None and gate.ok_at > clock.now() - WELL_FOR
+    is_well = gate.is_well
     if repeat is Repeat.KEY or is_harmless:
         scope = Scope.MESSAGE if is_well else Scope.END
         _retry(settlement, gate, delivery, Retry(outcome.reason, outcome.detail, scope=scope), trouble)
@@ -208,6 +226,17 @@ def _uncertain(
         _wait(settlement.session, delivery, LOOKUP_AFTER)
     else:
         settlement.move(delivery, Status.UNCERTAIN, outcome.reason, outcome.detail)
+
+
+def _give_up_mark(
+    settlement: Settlement, gate: _Gate, delivery: Delivery, outcome: Retry | Uncertain, trouble: list[EndError]
+) -> None:
+    """Give up a read mark at its first trouble: no message waits behind it, and the next mark speaks for it too."""
+    settlement.move(delivery, Status.FAILED, outcome.reason, outcome.detail)
+    is_pause = isinstance(outcome, Retry) and outcome.after is not None
+    is_of_end = not (isinstance(outcome, Retry) and outcome.scope is Scope.MESSAGE)
+    if is_of_end and (is_pause or not gate.is_well):
+        trouble.append(outcome)
 
 
 def _retry(
@@ -225,7 +254,7 @@ def _retry(
     `attempt_id`: the attempt that surely did not arrive, if it is one.
     """
     now = clock.now()
-    is_pause = outcome.after is not None or outcome.reason == "not_called"
+    is_pause = outcome.after is not None or outcome.reason == NOT_CALLED
     works_for_others = gate.ok_at is not None and gate.ok_at > max(delivery.first_tried_at or now, now - WELL_FOR)
     if outcome.scope is Scope.END and (is_pause or not works_for_others):
         trouble.append(outcome)
