@@ -30,9 +30,9 @@ def recipient_key(recipient: Recipient) -> str:
 
 
 def card(seat: Seat, read: Card, found: Sequence[Recipient]) -> Json:
-    """Say who can be written to from a card; e-mails that no channel reaches are left out."""
-    shown = [one for one in found if one.ways or one.address.kind != EMAIL]
-    return {"title": read.title, "recipients": [_recipient(seat, one) for one in shown]}
+    """Say who can be written to from a card, those who can be first; e-mails that no channel reaches are left out."""
+    shown = [_recipient(seat, one) for one in found if one.ways or one.address.kind != EMAIL]
+    return {"title": read.title, "recipients": sorted(shown, key=lambda one: not one["can"])}
 
 
 def _recipient(seat: Seat, one: Recipient) -> Json:

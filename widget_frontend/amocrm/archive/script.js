@@ -8,7 +8,7 @@ define(['jquery'], function ($) {
   var SERVER = '@SERVER@';
   var ROOT = 'mostik-widget';
   var CARDS = { lcard: 'lead', ccard: 'contact', comcard: 'company' };
-  var TALLEST = 620;
+  var TALLEST = 660;
   var PATIENCE_MS = 20000;
 
   return function () {

@@ -27,7 +27,7 @@ function go(name, talk = null) {
     button.toggleAttribute("aria-current", other === (name === "talk" ? "talks" : name));
   }
   if (name === "talk") {
-    running = talkView(content, talk, { back: () => go("talks") });
+    running = talkView(content, talk, { back: () => go("talks"), changed: () => talks.look() });
   } else if (name === "start") {
     startView(content, (made) => go("talk", made));
   } else {
@@ -52,6 +52,7 @@ function tell(message) {
 
 function setWide(on) {
   document.body.classList.toggle("wide", on);
+  widen.textContent = on ? "⤡" : "⤢";
   widen.title = t(on ? "narrower" : "wider");
   widen.setAttribute("aria-label", widen.title);
   tell({ type: "wide", on });

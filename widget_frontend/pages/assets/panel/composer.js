@@ -10,7 +10,7 @@ const TYPING_MS = 200;
 export function composer({ send, label, mayBeEmpty = false }) {
   let key = newKey();
   let files = [];
-  const text = el("textarea", { id: "text", rows: "3", "aria-label": t("text"), placeholder: t("text_hint"), onkeydown: keys, oninput: typed });
+  const text = el("textarea", { id: "text", rows: "2", "aria-label": t("text"), placeholder: t("text_hint"), onkeydown: keys, oninput: typed });
   const picked = el("ul", { class: "files" });
   const offers = el("div", { class: "offers", hidden: true });
   const trouble = el("div");
@@ -86,7 +86,7 @@ export function composer({ send, label, mayBeEmpty = false }) {
 
   function grow() {
     text.style.height = "auto";
-    text.style.height = `${Math.min(text.scrollHeight + 2, 180)}px`;
+    text.style.height = `${Math.min(text.scrollHeight + 2, 130)}px`;
   }
 
   // -- quick replies: the button lists them, "/" at the beginning searches them as one types -----------------------

@@ -54,7 +54,7 @@ function mark(message) {
 }
 
 // Draw a conversation into a place; returns the way to stop keeping it fresh.
-export function talkView(place, talk, { back }) {
+export function talkView(place, talk, { back, changed }) {
   let seen = "";
   let older = [];
   let before = "";
@@ -68,6 +68,7 @@ export function talkView(place, talk, { back }) {
     await post(`conversations/${talk.id}/messages`, message);
     await look();
     scroll.scrollTop = scroll.scrollHeight;
+    changed();
   }
 
   async function look() {

@@ -1,0 +1,196 @@
+"""What a manager sees who works in a card of amoCRM: our real archive, loaded by pages like amoCRM's, and the panel it opens, in a real browser."""
+
+from __future__ import annotations
+
+import base64
+import os
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import requests
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from tests import stack as product
+from tests.bridge.amocrm import Office, make_office
+from tests.bridge.conftest import PATIENCE
+from tests.bridge.pair import new_user
+from tests.browser.conftest import CHROMIUM, DRIVER, SHOTS, Window
+from tests.stack import Stack, wait_for
+from widget_backend import configure_bridge, crypto, widget_archive, widget_check
+from widget_backend.bridge import quick_replies
+from widget_backend.bridge.quick_replies import Template
+from widget_backend.extensions import db
+from widget_backend.widget_archive import Brand
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+Open = Callable[[], Window]
+ONE_PRESS = "В наличии, привезём завтра."
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    """Give a running product; skipped without a browser, which CI has."""
+    if not (CHROMIUM and DRIVER) and not os.environ.get("CI"):
+        pytest.skip("chromium and chromedriver are not installed")
+    with product.running(None, **PATIENCE) as running:
+        crypto.configure(crypto.KeyRing.of(running.config.keys))
+        with running.app.app_context():
+            configure_bridge(running.config, db.engine)
+            yield running
+
+
+@pytest.fixture(scope="module")
+def office(stack: Stack) -> Office:
+    """Give a company whose amoCRM has our widget, a quick reply, and a deal with a contact who can be written to."""
+    made = make_office(stack)
+    first = made.made["account"]["pipelines"][0]
+    made.settings(stage=f"{first['id']}:{first['statuses'][1]['id']}")
+    archive = widget_archive.build(Brand(server=stack.url, name="Mostik", support_email="help@acme.example"))
+    assert widget_check.check(archive) == []
+    uploaded = base64.b64encode(archive).decode()
+    stack.control("amocrm", "widget", client_id=made.client_id, archive_b64=uploaded)
+    quick_replies.create(made.account_id, Template(title="наличие", text="%CONTACT_NAME%, всё есть в наличии."))
+    quick_replies.create(made.account_id, Template(title="доставка", text="Доставка завтра, 300 ₽."))
+    return made
+
+
+def deal(office: Office, name: str, user: int) -> int:
+    """Make a deal whose contact has a phone, and a link to a page in VK."""
+    made = office.act("contact", name=name, phone="+7 900 111-22-33", lead=f"Заказ: {name}")
+    page = {"field_code": "POSITION", "values": [{"value": f"https://vk.com/id{user}"}]}
+    token = office.act("pair", client_id=office.client_id)["access_token"]
+    url = f"{office.stack.peers['amocrm']['account_url'].replace('{host}', office.host)}/api/v4/contacts/{made['contact']}"
+    answer = requests.patch(
+        url, json={"custom_fields_values": [page]}, headers={"Authorization": f"Bearer {token}"}, timeout=10
+    )
+    assert answer.ok, answer.text
+    return int(made["lead"])
+
+
+class Card:
+    """A browser at a card of amoCRM."""
+
+    def __init__(self, window: Window, office: Office, path: str) -> None:
+        self.window = window
+        window.open(f"{office.stack.peers['amocrm']['base_url']}/pages/{office.host}/{path}")
+        window.find("#widgets_block .mostik-widget__button_start")
+
+    def press(self, name: str) -> None:
+        """Press a button of the widget and go into the panel it opens."""
+        self.window.find(f".mostik-widget__button_{name}").click()
+        self.window.driver.switch_to.frame(self.window.find(".mostik-widget__frame"))
+
+    def leave_panel(self) -> None:
+        self.window.driver.switch_to.default_content()
+
+    def shoot(self, name: str) -> None:
+        """Keep what a manager sees: the card at 1280 px."""
+        self.leave_panel()
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        self.window.size(1280, 800)
+        time.sleep(0.4)
+        self.window.driver.save_screenshot(str(SHOTS / f"{name}-1280.png"))
+        frame = self.window.driver.find_elements(By.CSS_SELECTOR, ".mostik-widget__frame")
+        if frame:
+            self.window.driver.switch_to.frame(frame[0])
+            wide, inner = self.window.driver.execute_script(
+                "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+            )
+            assert wide <= inner, f"{name}: the panel is {wide} px wide in a frame of {inner}"
+
+    def complaints(self) -> list[str]:
+        """Return what the widget did wrong, and what the browser complained of."""
+        self.leave_panel()
+        return self.window.all("#complaints li") + self.window.complaints()
+
+
+def test_manager_writes_first_from_the_deal(office: Office, window: Open) -> None:
+    user = new_user()
+    office.customer(user, allow=True)
+    card = Card(window(), office, f"leads/detail/{deal(office, 'Анна', user)}")
+    page = card.window
+
+    card.press("start")
+    page.find(".choice.off", says="+7 900")
+    assert page.find(".choice.off .why").text
+    if not page.driver.find_elements(By.CSS_SELECTOR, "[name=recipient]:checked"):
+        page.find(".choice:not(.off)", says="vk.com").click()
+    page.find("[name=channel]:checked")
+    card.shoot("amocrm-start")
+    page.find("#text").send_keys(f"Здравствуйте, Анна! {ONE_PRESS}", Keys.ENTER)
+    page.find(".bubble.mine", says=ONE_PRESS)
+    page.find(".bubble.mine .mark.good")
+    office.wait_got(user, f"Здравствуйте, Анна! {ONE_PRESS}")
+    card.shoot("amocrm-started")
+
+    card.leave_panel()
+    page.find(".feed .said.out", says=ONE_PRESS)
+    assert card.complaints() == [] and page.driver.get_cookies() == []
+
+
+def test_manager_answers_in_the_list_with_a_quick_reply(office: Office, window: Open) -> None:
+    user = new_user()
+    office.customer(user, text="Есть ли синие, и сколько стоит доставка?")
+    office.wait_seen(user, "Есть ли синие, и сколько стоит доставка?")
+    lead = wait_for(lambda: [one for one in office.desk("entity") if one["entity"] == "leads"], what="a deal")[-1]
+    card = Card(window(), office, f"leads/detail/{lead['id']}")
+    page = card.window
+
+    card.press("talks")
+    page.find(".talk.waits", says="Есть ли синие")
+    page.find(".tab .mark", says="1")
+    card.shoot("amocrm-talks")
+    page.find(".talk").click()
+    page.find(".bubble", says="Есть ли синие")
+    page.find("#text").send_keys("/дост")
+    card.shoot("amocrm-replies")
+    page.find(".offer", says="доставка").click()
+    page.wait(
+        lambda driver: driver.find_element(By.ID, "text").get_attribute("value") == "Доставка завтра, 300 ₽.", "reply"
+    )
+    page.find("#text").send_keys(Keys.ENTER)
+    page.find(".bubble.mine", says="Доставка завтра, 300 ₽.")
+    office.wait_got(user, "Доставка завтра, 300 ₽.")
+    page.find(".bubble.mine .mark.good")
+    card.shoot("amocrm-talk")
+
+    page.find("[aria-label='Развернуть']").click()
+    page.find(".list-place .talk")
+    card.shoot("amocrm-wide")
+    page.find("body").send_keys(Keys.ESCAPE, Keys.ESCAPE)
+    assert card.complaints() == []
+
+
+def test_answer_that_cannot_leave_says_why_and_how_to_repeat(office: Office, window: Open) -> None:
+    user = new_user()
+    office.customer(user, text="Вопрос")
+    office.wait_seen(user, "Вопрос")
+    lead = [one for one in office.desk("entity") if one["entity"] == "leads"][-1]
+    card = Card(window(), office, f"leads/detail/{lead['id']}")
+    page = card.window
+    card.press("talks")
+    page.find(".talk.waits").click()
+    page.find(".bubble", says="Вопрос")
+    office.customer(user, deny=True)
+    page.find(".open-talk .notice")
+    card.shoot("amocrm-denied")
+    assert card.complaints() == []
+
+
+def test_new_card_asks_to_be_saved_first(office: Office, window: Open) -> None:
+    card = Card(window(), office, "contacts/detail/0")
+    card.window.find(".mostik-widget__button_start").click()
+    assert "сохраните карточку" in card.window.find(".mostik-widget__trouble").text
+    assert card.complaints() == []
+
+
+def test_employee_without_rights_sees_whom_to_ask(office: Office, window: Open) -> None:
+    stranger = office.act("user", name="Иван", rights="D")["id"]
+    lead = deal(office, "Мария", new_user())
+    card = Card(window(), office, f"leads/detail/{lead}?user={stranger}")
+    card.press("talks")
+    card.window.find(".notice", says="нет доступа")
+    card.shoot("amocrm-forbidden")
+    assert not card.window.driver.find_elements(By.CSS_SELECTOR, ".talk")
