@@ -53,8 +53,8 @@ def test_message_of_a_client_never_expires(pair: Pair) -> None:
     user = _asked(pair)
     pair.stack.control("bitrix24", "options", account=pair.portal["member_id"], refuse="PAYMENT_REQUIRED")
     pair.customer(user, text="второй вопрос")
-    wait_for(lambda: pair.rows("select 1 from deliveries where status = 'queued'"), what="the waiting message")
-    rows = pair.deliveries("m.text = 'второй вопрос' and d.end_id = :id", id=pair.connection_id)
+    waiting = "m.text = 'второй вопрос' and d.end_id = :id and d.status = 'queued'"
+    rows = wait_for(lambda: pair.deliveries(waiting, id=pair.connection_id), what="the waiting message")
     assert [row.expires_at for row in rows] == [None]
     pair.stack.control("bitrix24", "options", account=pair.portal["member_id"], refuse="")
 
