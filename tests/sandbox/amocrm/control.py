@@ -4,7 +4,7 @@
 or amoCRM's. `user` is a user id; without it the chat's own manager, or the administrator.
 
 POST /_sandbox/say          {account?, user?, conversation, text, attachments: [{type|name, content_type, content_b64}],
-                            reply_to?, extra?} an answer -> {"id", "ids", "chat_id"}; or instead of text: typing: true,
+                            reply_to?, extra?, bot?} an answer -> {"id", "ids", "chat_id"}; or instead of text: typing: true,
                             react: "🔥" | "" with message: id, close: true, accept: true, decline: true;
                             or {contact, phone?, source?, channel?, text} to write first
 POST /_sandbox/make         {subdomain?, platform?, name?, integration?: {...}, channels?: [{...}], options?, client_id?}
@@ -159,19 +159,20 @@ def _say(cloud: Cloud, account: Account, body: Json) -> Json:
         files=files,
         reply_to=str(body.get("reply_to", "")),
         extra=body.get("extra"),
+        as_bot=bool(body.get("bot")),
     )
     return {"id": made[0].id, "ids": [one.id for one in made], "chat_id": chat.id}
 
 
 def _end(cloud: Cloud, account: Account, chat: Chat, who: User, act: str) -> Json:
-    talk = next((one for one in account.talks.values() if one.chat_id == chat.id and one.is_in_work), None)
+    talk = account.talks.get(chat.talk_id)
     if act == "close":
-        if talk is None:
+        if talk is None or not talk.is_in_work:
             raise BadControl("no open talk in this chat")
         deeds.close_talk(cloud, account, talk)
         return {"id": str(talk.id)}
     for uid, one in account.unsorted.items():
-        if one["metadata"]["origin"]["chat_id"] == chat.id:
+        if one["metadata"].get("origin", {}).get("chat_id") == chat.id:
             (deeds.accept if act == "accept" else deeds.decline)(cloud, account, uid, user_id=who.id)
             return {"id": uid}
     raise BadControl("no unsorted lead of this chat")

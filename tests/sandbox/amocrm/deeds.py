@@ -36,11 +36,8 @@ def add_lead(cloud: Cloud, account: Account, name: str, pipeline: Json, status_i
 
 
 def link(account: Account, one: Entity, other: Entity, *, is_main: bool = True) -> None:
-    """Link two entities; the order is that of the kinds."""
-    order = ("leads", "contacts", "companies")
-    first, second = sorted((one, other), key=lambda entity: order.index(entity.kind))
-    metadata: Json = {"is_main": is_main} if second.kind == "contacts" else {}
-    account.links[first.kind, first.id, second.kind, second.id] = metadata
+    """Link two entities; a contact of a lead may be its main one."""
+    account.join(one, other, {"is_main": is_main} if {one.kind, other.kind} == {"leads", "contacts"} else {})
 
 
 def set_field(account: Account, entity: Entity, code: str, value: str) -> None:
@@ -200,6 +197,7 @@ def _add_unsorted(
         "lead_id": lead.id,
         "contact_id": contact.id,
     }
+    account.uid_by_lead[lead.id] = uid
     cloud.record("unsorted", account, id=uid, lead=lead.id, contact=contact.id, pipeline=lead.values["pipeline_id"])
     crmhooks.unsorted(cloud, account, account.unsorted[uid], "add")
 
@@ -208,15 +206,14 @@ def _talk(cloud: Cloud, connection: Connection, chat: Chat, lead: Entity | None)
     """Find the open talk of a chat on this lead, or begin one."""
     account = connection.account
     lead_id = lead.id if lead else 0
-    for talk in account.talks.values():
-        if talk.chat_id == chat.id and talk.is_in_work:
-            if lead_id and talk.lead_id != lead_id:
-                talk.lead_id = lead_id
-            return talk
+    known = account.talks.get(chat.talk_id)
+    if known is not None and known.is_in_work:
+        known.lead_id = lead_id or known.lead_id
+        return known
     now = int(cloud.peer.now())
     number = account.new_id("talk", 190)
     talk = Talk(number, chat.id, chat.contact_id, lead_id, now, now, connection.channel.code)
-    account.talks[number] = talk
+    account.talks[number], chat.talk_id = talk, number
     crmhooks.talk(cloud, account, talk, "add")
     return talk
 
@@ -265,14 +262,20 @@ def answered(cloud: Cloud, connection: Connection, chat: Chat, message: Message,
     talk.is_read, talk.updated_at = True, message.at
     crmhooks.talk(cloud, account, talk, "update")
     _event(cloud, account, "outgoing_chat_message", lead, contact, talk, message)
-    for uid, unsorted in list(account.unsorted.items()):
-        if lead and unsorted["lead_id"] == lead.id:
-            accept(cloud, account, uid, user_id=user_id)
+    if lead and lead.id in account.uid_by_lead:
+        accept(cloud, account, account.uid_by_lead[lead.id], user_id=user_id)
+
+
+def take_unsorted(account: Account, uid: str) -> Json:
+    """Take an entry out of the unsorted ones."""
+    unsorted: Json = account.unsorted.pop(uid)
+    account.uid_by_lead.pop(unsorted["lead_id"], None)
+    return unsorted
 
 
 def accept(cloud: Cloud, account: Account, uid: str, *, user_id: int = 0, status_id: int = 0) -> Entity:
     """Accept an unsorted lead: it goes to a regular stage of its pipeline."""
-    unsorted = account.unsorted.pop(uid)
+    unsorted = take_unsorted(account, uid)
     lead = account.entities["leads"][unsorted["lead_id"]]
     pipeline = account.pipelines[lead.values["pipeline_id"]]
     lead.values["status_id"] = status_id or seed.stage(pipeline, unsorted=False)["id"]
@@ -290,8 +293,8 @@ def move(cloud: Cloud, account: Account, lead: Entity, *, pipeline_id: int, stat
     lead.updated_at, lead.updated_by = int(cloud.peer.now()), user_id
     if status_id in CLOSED:
         lead.values["closed_at"] = lead.updated_at
-    for uid in [uid for uid, one in account.unsorted.items() if one["lead_id"] == lead.id]:
-        accept(cloud, account, uid, user_id=user_id, status_id=status_id)
+    if lead.id in account.uid_by_lead:
+        accept(cloud, account, account.uid_by_lead[lead.id], user_id=user_id, status_id=status_id)
     cloud.record("moved", account, id=str(lead.id), status=status_id, pipeline=pipeline_id)
     if old != status_id:
         crmhooks.entity(cloud, account, lead, "status", old_status=old)
@@ -299,7 +302,7 @@ def move(cloud: Cloud, account: Account, lead: Entity, *, pipeline_id: int, stat
 
 def decline(cloud: Cloud, account: Account, uid: str, *, user_id: int = 0) -> Json:
     """Decline an unsorted lead: the lead goes, its contact stays."""
-    unsorted: Json = account.unsorted.pop(uid)
+    unsorted = take_unsorted(account, uid)
     lead = account.entities["leads"][unsorted["lead_id"]]
     lead.is_deleted, lead.updated_by = True, user_id
     cloud.record("declined", account, id=uid, lead=lead.id)
@@ -311,14 +314,14 @@ def merge_unsorted(
     cloud: Cloud, account: Account, unsorted: Json, chat: Chat, lead: Entity, contact: Entity | None
 ) -> None:
     """Link an unsorted chat with a known lead: the unsorted lead goes, the chat moves to the lead's contact (3.7)."""
-    account.unsorted.pop(unsorted["uid"])
+    take_unsorted(account, unsorted["uid"])
     account.entities["leads"][unsorted["lead_id"]].is_deleted = True
     if contact is not None:
         link_chat(account, chat, contact)
         link(account, lead, contact)
-    for talk in account.talks.values():
-        if talk.chat_id == chat.id and talk.is_in_work:
-            talk.lead_id, talk.contact_id = lead.id, chat.contact_id
+    talk = account.talks.get(chat.talk_id)
+    if talk is not None and talk.is_in_work:
+        talk.lead_id, talk.contact_id = lead.id, chat.contact_id
     for one in chat.messages:
         if one.lead_id == unsorted["lead_id"]:
             one.lead_id = lead.id

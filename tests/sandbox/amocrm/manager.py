@@ -52,10 +52,11 @@ def answer(
     files: Sequence[Upload] = (),
     reply_to: str = "",
     extra: Json | None = None,
+    as_bot: bool = False,
 ) -> list[Message]:
     """Write into a chat. Several files become several messages with one media_group_id, the first holds the text (4.1).
 
-    Shape: extra = markup, template, post for message.message.
+    Shape: extra = markup, template, post for message.message. A Salesbot writes in the name of the channel's bot (5.2).
     """
     link = connection_of(account, chat)
     if not (text or files or extra):
@@ -68,7 +69,8 @@ def answer(
     contents[0] = {**contents[0], "text": text, **(extra or {})}
     made = []
     for number, content in enumerate(contents):
-        one = _message(cloud, chat, user.amojo_id, {"text": "", **content}, group)
+        author = link.channel.bot_id if as_bot else user.amojo_id
+        one = _message(cloud, chat, author, {"text": "", **content}, group)
         one.msec += number
         if quoted is not None and number == 0:
             one.reply_to = chathooks.embedded(link, quoted)

@@ -174,11 +174,12 @@ class Account:
     fields: dict[str, dict[int, Json]] = field(default_factory=lambda: defaultdict(dict))  # by entity kind
     tags: dict[str, dict[int, Json]] = field(default_factory=lambda: defaultdict(dict))
     entities: dict[str, dict[int, Entity]] = field(default_factory=lambda: defaultdict(dict))
-    links: dict[tuple[str, int, str, int], Json] = field(default_factory=dict)  # ordered by kind, value: metadata
+    links: dict[tuple[str, int], dict[tuple[str, int], Json]] = field(default_factory=lambda: defaultdict(dict))
     notes: dict[int, Json] = field(default_factory=dict)
     tasks: dict[int, Json] = field(default_factory=dict)
     events: list[Json] = field(default_factory=list)
     unsorted: dict[str, Json] = field(default_factory=dict)
+    uid_by_lead: dict[int, str] = field(default_factory=dict)
     sources: dict[int, Json] = field(default_factory=dict)
     templates: dict[int, Json] = field(default_factory=dict)
     webhooks: dict[str, Json] = field(default_factory=dict)  # by destination
@@ -221,7 +222,14 @@ class Account:
         """Forget talks, leads and contacts; users, pipelines, fields, sources and channels stay."""
         for mapping in (self.chats, self.messages, self.talks, self.unsorted, self.links, self.notes, self.tasks):
             mapping.clear()
-        for index in (self.clients, self.conversations, self.msgids, self.entities, self.waiting_bots):
+        for index in (
+            self.clients,
+            self.conversations,
+            self.msgids,
+            self.entities,
+            self.waiting_bots,
+            self.uid_by_lead,
+        ):
             index.clear()
         self.events.clear()
         self.notices.clear()
@@ -230,12 +238,17 @@ class Account:
         self.participants = {name: one for name, one in self.participants.items() if name in people}
         self.version += 1
 
+    def join(self, one: Entity, other: Entity, metadata: Json) -> None:
+        """Link two entities; both sides share the metadata."""
+        self.links[one.kind, one.id][other.kind, other.id] = metadata
+        self.links[other.kind, other.id][one.kind, one.id] = metadata
+
+    def part(self, one: Entity, other: Entity) -> None:
+        """Undo a link."""
+        self.links[one.kind, one.id].pop((other.kind, other.id), None)
+        self.links[other.kind, other.id].pop((one.kind, one.id), None)
+
     def linked(self, kind: str, entity_id: int, other: str) -> list[int]:
         """List the linked entities of another kind, the main contact first."""
-        found = []
-        for (a, a_id, b, b_id), metadata in self.links.items():
-            if (a, a_id, b) == (kind, entity_id, other):
-                found.append((not metadata.get("is_main"), b_id))
-            elif (b, b_id, a) == (kind, entity_id, other):
-                found.append((not metadata.get("is_main"), a_id))
-        return [number for _, number in sorted(found, key=lambda one: one[0])]
+        found = [(key[1], metadata) for key, metadata in self.links[kind, entity_id].items() if key[0] == other]
+        return [number for number, metadata in sorted(found, key=lambda one: not one[1].get("is_main"))]

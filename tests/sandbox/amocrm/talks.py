@@ -63,6 +63,7 @@ class Chat:
     source_id: int = 0  # marked with an explicit source; 0 = never marked
     contact_id: int = 0
     link_id: int = 0
+    talk_id: int = 0  # the newest talk
     messages: list[Message] = field(default_factory=list)
     typing_until: float = 0.0
 

@@ -136,7 +136,7 @@ def shown(call: Call, one: Entity) -> Json:
         if one.kind == "contacts":
             told |= {name: one.values.get(name, "") for name in ("first_name", "last_name")}
             inside["companies"] = [{"id": number} for number in account.linked("contacts", one.id, "companies")]
-        told["is_unsorted"] = any(unsorted["contact_id"] == one.id for unsorted in account.unsorted.values())
+        told["is_unsorted"] = any(lead in account.uid_by_lead for lead in account.linked(one.kind, one.id, "leads"))
         for other in {"leads", "contacts"} & having:
             inside[other] = [{"id": number} for number in account.linked(one.kind, one.id, other)]
     return {**told, **call.href(f"{one.kind}/{one.id}"), "_embedded": inside}
@@ -144,7 +144,7 @@ def shown(call: Call, one: Entity) -> Json:
 
 def _contacts(call: Call, one: Entity) -> list[Json]:
     return [
-        {"id": number, "is_main": bool(call.account.links["leads", one.id, "contacts", number].get("is_main"))}
+        {"id": number, "is_main": bool(call.account.links["leads", one.id]["contacts", number].get("is_main"))}
         for number in call.account.linked("leads", one.id, "contacts")
     ]
 

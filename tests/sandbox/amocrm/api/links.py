@@ -23,10 +23,7 @@ def links(call: Call) -> Json:
 
 
 def _row(call: Call, one: Entity, kind: str, number: int) -> Json:
-    account = call.account
-    metadata = account.links.get((one.kind, one.id, kind, number)) or account.links.get(
-        (kind, number, one.kind, one.id)
-    )
+    metadata = call.account.links[one.kind, one.id].get((kind, number))
     shown = {"main_contact": bool(metadata and metadata.get("is_main"))} if kind == "contacts" else None
     return {
         "entity_id": one.id,
@@ -67,8 +64,7 @@ def unlink(call: Call) -> Reply:
     """Undo links of one entity."""
     one, rows = need_entity(call, call.params["kind"], call.number(), "edit"), call.batch()
     for target in _targets(call, rows, KNOWN):
-        for key in ((one.kind, one.id, target.kind, target.id), (target.kind, target.id, one.kind, one.id)):
-            call.account.links.pop(key, None)
+        call.account.part(one, target)
         call.cloud.record("unlinked", call.account, id=f"{one.kind} {one.id}", text=f"{target.kind} {target.id}")
     return Reply(204)
 

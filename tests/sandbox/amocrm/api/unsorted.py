@@ -144,6 +144,7 @@ def _form(call: Call, category: str, raw: Json, number: int) -> Json:
     lead = deeds.add_lead(call.cloud, account, str(card.get("name") or "Заявка"), pipeline, stage)
     deeds.link(account, lead, contact)
     uid = new_uuid().replace("-", "")
+    account.uid_by_lead[lead.id] = uid
     account.unsorted[uid] = {
         "uid": uid,
         "source_uid": raw["source_uid"],

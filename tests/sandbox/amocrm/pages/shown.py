@@ -64,7 +64,7 @@ def _stage(account: Account, lead: Entity) -> Json:
 
 
 def _uid(account: Account, lead: Entity) -> str:
-    return next((uid for uid, one in account.unsorted.items() if one["lead_id"] == lead.id), "")
+    return account.uid_by_lead.get(lead.id, "")
 
 
 def _contacts(account: Account, lead: Entity) -> list[Entity]:
