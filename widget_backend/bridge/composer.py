@@ -193,23 +193,7 @@ def write(
     message = _record(session, conversation, draft, text, note)
     if note.connection_id is not None:
         _remember_card(session, conversation, note.connection_id, note)
-    outbox = Outbox(session, map)
-    outbox.message(
-        Matter(
-            account_id=conversation.account_id,
-            channel_id=conversation.channel_id,
-            conversation_id=conversation.id,
-            message_id=message.id,
-            origin_id=message.origin_end_id,
-            act=Act.NEW,
-            direction=Direction.OUT.value,
-            place=conversation.place,
-            text=text,
-            priority=Priority.PERSON,
-            only_to=shown_to if draft.is_empty else shown_to | {conversation.channel_id},
-        )
-    )
-    outbox.flush()
+    _route(session, map, conversation, message, shown_to if draft.is_empty else shown_to | {conversation.channel_id})
     session.add(
         Composition(
             account_id=conversation.account_id,
@@ -229,6 +213,28 @@ def _connections(map: Map, channel_id: UUID, connection_id: UUID | None) -> froz
     if connection_id is not None and connection_id not in fed:
         raise Refused("not_joined", map.stops[channel_id].adapter)
     return fed
+
+
+def _route(
+    session: Session, map: Map, conversation: ConversationRecord, message: Message, only_to: frozenset[UUID]
+) -> None:
+    outbox = Outbox(session, map)
+    outbox.message(
+        Matter(
+            account_id=conversation.account_id,
+            channel_id=conversation.channel_id,
+            conversation_id=conversation.id,
+            message_id=message.id,
+            origin_id=message.origin_end_id,
+            act=Act.NEW,
+            direction=message.direction,
+            place=conversation.place,
+            text=message.text,
+            priority=Priority.PERSON,
+            only_to=only_to,
+        )
+    )
+    outbox.flush()
 
 
 def _record(session: Session, conversation: ConversationRecord, draft: Draft, text: str, note: Note) -> Message:
