@@ -77,7 +77,8 @@ def test_customer_and_manager_talk_over_the_chats_of_amocrm(office: Office) -> N
     assert office.seen(user) == ["Здравствуйте! Сколько стоит доставка?", "Триста рублей."], "no echo comes back"
 
 
-def test_first_message_makes_one_contact_and_one_unsorted_lead(office: Office) -> None:
+def test_first_message_makes_one_contact_and_one_unsorted_lead_where_that_is_wanted(office: Office) -> None:
+    office.settings(stage="unsorted")
     user = new_user()
 
     office.customer_in_turn(user, {"text": "раз"}, {"text": "два"}, {"text": "три"})
@@ -227,7 +228,7 @@ def test_answer_whose_hook_was_lost_is_found_in_the_history(office: Office) -> N
 
 def test_chosen_stage_makes_contact_and_deal_and_no_unsorted_lead(stack: Stack) -> None:
     office = make_office(stack)
-    office.settings(stage=stage_of(office), deal_tags="vk,%SOURCE%")
+    office.settings(stage=stage_of(office), deal_tags="vk,%CHANNEL%")
 
     user = asked(office)
 
@@ -321,3 +322,34 @@ def test_answer_that_waited_for_a_lost_channel_does_not_leave_when_it_is_back(of
     assert office.got(user) == []
     office.operator(user, text="сегодняшний")
     office.wait_got(user, "сегодняшний")
+
+
+# -------------------------------------------------------------------------------------------------- changing the mode
+
+
+def test_going_from_notes_to_chats_keeps_contact_and_deal(stack: Stack) -> None:
+    office = make_office(stack, mode="notes")
+    user = new_user()
+    office.customer(user, text="раз")
+    wait_for(lambda: office.entities("leads"))
+    office.wait_quiet()
+
+    office.settings(mode="chats")
+    office.customer(user, text="два")
+
+    office.wait_seen(user, "два")
+    office.wait_quiet()
+    assert (len(office.entities("leads")), len(office.entities("contacts"))) == (1, 1)
+    assert not office.rest("leads/unsorted")
+
+
+@pytest.mark.parametrize("stage", ["", "unsorted"])
+def test_going_from_chats_to_notes_keeps_the_contact(stack: Stack, stage: str) -> None:
+    office = make_office(stack, stage=stage)
+    user = asked(office)
+
+    office.settings(mode="notes")
+    office.customer(user, text="два")
+
+    wait_for(lambda: any(notes_of(office, str(lead["id"])) for lead in office.entities("leads")), what="a note")
+    assert len(office.entities("contacts")) == 1

@@ -33,7 +33,7 @@ from widget_backend.crms.amocrm import format as words
 from widget_backend.crms.amocrm.cards import Desk, Place
 from widget_backend.crms.amocrm.client import Account
 from widget_backend.crms.amocrm.client_chats import Channel, Chats
-from widget_backend.crms.amocrm.settings import NOTES
+from widget_backend.crms.amocrm.settings import NOTES, UNSORTED
 from widget_backend.reading import Malformed
 
 log = structlog.get_logger()
@@ -245,8 +245,9 @@ class AmoCrm:
             if source := sources.ensure(self._account, self._end, chats.channel, item.conversation):
                 learnt["source"] = source
             known = Place.of(state)
-            has_card = bool(known.contact_id or known.lead_id)
-            if not has_card and (item.direction is Direction.OUT or not self._end.settings.get("stage")):
+            has_card = known != Place()
+            is_unsorted = self._end.settings.get("stage") == UNSORTED
+            if not has_card and (item.direction is Direction.OUT or is_unsorted):
                 return learnt
             made = chats.create(link.remote_id, words.client(item.conversation), source)
             chat_id = made["id"].text()
@@ -254,16 +255,22 @@ class AmoCrm:
             return learnt | self._join(item, chat_id, known)
 
     def _join(self, item: Item, chat_id: str, known: Place) -> dict[str, str]:
-        """Give a chat its contact, and a deal unless the dialog was begun from the card of a contact."""
+        """Give a chat its contact, and a deal unless the dialog was begun from the card of a contact or company."""
         linked = self._desk.linked_contact(chat_id) if item.started_at else ""
-        contact_id = known.contact_id or linked or self._desk.contact(item)
+        contact_id, is_new_contact = known.contact_id or linked, False
+        if not contact_id:
+            contact_id, is_new_contact = self._desk.contact(item)
         if contact_id != linked:
             self._desk.link(chat_id, contact_id)
+        if is_new_contact:
+            for kind, id in (("company", known.company_id), ("lead", known.lead_id)):
+                if id:
+                    self._desk.tie(kind, id, contact_id)
         if known.lead_id:
             return Place(contact_id=contact_id, lead_id=known.lead_id).state
-        if known.contact_id:
+        if known.contact_id or known.company_id:
             return Place(contact_id=contact_id).state
-        lead_id, is_new = self._desk.lead(item, contact_id)
+        lead_id, is_new = self._desk.lead(item, contact_id, is_new_contact=is_new_contact)
         return {**Place(contact_id=contact_id, lead_id=lead_id).state, "new_deal": "1" if is_new else ""}
 
     # -- notes -------------------------------------------------------------------------------------------------------
@@ -273,13 +280,22 @@ class AmoCrm:
         link = item.conversation.link
         assert link is not None
         with preparing():
-            place, is_new = self._desk.place(item, Place.of(link.state))
+            place, is_new = self._desk.place(item, self._known_place(item, link.state))
             text = words.note(item, self._end.locale)
             known = self._desk.find_note(place.lead_id, text, item.started_at) if item.started_at else ""
         note_id = known or self._desk.note(place.lead_id, text)
         if item.direction is Direction.IN:
             self._set_task(item, place.lead_id, is_new_deal=is_new)
         return Accepted(remote_ids=(f"{_NOTE}{place.lead_id}:{note_id}",), state=place.state)
+
+    def _known_place(self, item: Item, state: Mapping[str, str]) -> Place:
+        """Return where a conversation stands; one that was a chat until its account chose notes keeps the contact of that chat."""
+        known = Place.of(state)
+        channel = channel_for(self._channels, item.conversation.network)
+        if known != Place() or not state.get("begun") or channel is None:
+            return known
+        chat_id = history.chat_of(Chats.of(self._end, channel), item.conversation, state)
+        return Place(contact_id=self._desk.linked_contact(chat_id))
 
     def _set_task(self, item: Item, lead_id: str, *, is_new_deal: bool) -> None:
         """Set a task; the message is there already, so that a task that fails costs nothing but itself."""

@@ -35,15 +35,19 @@ _NETWORKS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a conversation stands: its contact and deal, empty where there is none."""
+    """Where a conversation stands: its contact and deal, empty where there is none. `company_id`: the company whose number was written to."""
 
     contact_id: str = ""
     lead_id: str = ""
+    company_id: str = ""
 
     @classmethod
     def of(cls, state: Mapping[str, str]) -> Place:
         """Read what a link remembers."""
-        return cls(contact_id=_id_of(state.get(CONTACT, ""), "contact"), lead_id=_id_of(state.get(CARD, ""), "lead"))
+        person, card = state.get(CONTACT, ""), state.get(CARD, "")
+        return cls(
+            contact_id=_id_of(person, "contact"), lead_id=_id_of(card, "lead"), company_id=_id_of(person, "company")
+        )
 
     @property
     def state(self) -> dict[str, str]:
@@ -59,15 +63,21 @@ class Desk:
     def __init__(self, end: End, account: Account) -> None:
         self._account = account
         self._settings = end.settings
-        self._domain = str(end.settings.get("domain", ""))
         self._locale = end.locale
 
     # -- contacts and deals ------------------------------------------------------------------------------------------
 
-    def contact(self, item: Item) -> str:
-        """Find the contact of a client by his phone, or make one; return its id."""
+    def contact(self, item: Item) -> tuple[str, bool]:
+        """Find the contact of a client by his phone, or make one; return (id, is new)."""
         phone = digits(item.conversation.client.person.phone)
-        return (self._by_phone(phone) if phone else "") or self._make_contact(item)
+        found = self._by_phone(phone) if phone else ""
+        return (found, False) if found else (self._make_contact(item), True)
+
+    def tie(self, kind: str, id: str, contact_id: str) -> None:
+        """Tie a contact to a deal or a company. Source: amocrm.md 3.4 "Links"."""
+        self._account.post(
+            f"{KINDS[kind]}/{id}/link", [{"to_entity_id": int(contact_id), "to_entity_type": "contacts"}]
+        )
 
     def linked_contact(self, chat_id: str) -> str:
         """Return the contact that a chat is linked to, empty when it is none. Source: amocrm.md 3.5."""
@@ -80,9 +90,9 @@ class Desk:
         """Link a chat to a contact; linking again moves it. Source: amocrm.md 3.5."""
         self._account.post("contacts/chats", [{"contact_id": int(contact_id), "chat_id": chat_id}])
 
-    def lead(self, item: Item, contact_id: str) -> tuple[str, bool]:
+    def lead(self, item: Item, contact_id: str, *, is_new_contact: bool = False) -> tuple[str, bool]:
         """Find the deal of a contact that is open, or make one; return (id, is new)."""
-        known = self._leads_of(contact_id)
+        known = [] if is_new_contact else self._leads_of(contact_id)
         for lead_id in known:
             if self.is_open(lead_id):
                 return lead_id, False
@@ -103,8 +113,8 @@ class Desk:
         may_reuse = not self._settings.get("new_when_closed", True)
         if known.lead_id and (may_reuse or self.is_open(known.lead_id)):
             return known, False
-        contact_id = known.contact_id or self.contact(item)
-        lead_id, is_new = self.lead(item, contact_id)
+        contact_id, is_new_contact = (known.contact_id, False) if known.contact_id else self.contact(item)
+        lead_id, is_new = self.lead(item, contact_id, is_new_contact=is_new_contact)
         return Place(contact_id=contact_id, lead_id=lead_id), is_new
 
     def _by_phone(self, phone: str) -> str:
@@ -117,7 +127,7 @@ class Desk:
 
     def _make_contact(self, item: Item) -> str:
         conversation, person = item.conversation, item.conversation.client.person
-        name = words.filled(self._text("contact_name", "%NAME%"), conversation, self._domain)
+        name = words.filled(self._text("contact_name", "%NAME%"), conversation, self._locale)
         body: dict[str, object] = {"name": name or words.name_of(conversation)}
         fields: list[dict[str, object]] = []
         if person.phone:
@@ -140,7 +150,7 @@ class Desk:
         return self._make("contacts", {**body, "custom_fields_values": fields} if fields else body)
 
     def _make_lead(self, item: Item, contact_id: str) -> str:
-        name = words.filled(self._text("deal_name", "%NAME%"), item.conversation, self._domain)
+        name = words.filled(self._text("deal_name", "%NAME%"), item.conversation, self._locale)
         body: dict[str, object] = {
             "name": name or words.name_of(item.conversation),
             "_embedded": {"contacts": [{"id": int(contact_id), "is_main": True}]},
@@ -216,11 +226,11 @@ class Desk:
         return {"responsible_user_id": int(user_id)} if user_id else {}
 
     def _tags(self, name: str, item: Item) -> dict[str, object]:
-        found = words.tags(self._text(name), item.conversation, self._domain)
+        found = words.tags(self._text(name), item.conversation, self._locale)
         return {"tags_to_add": found} if found else {}
 
     def _stage(self) -> dict[str, object]:
-        pipeline, _, status = self._text("stage").partition(":")
+        pipeline, _, status = self._text("stage").partition(":")  # none chosen: the first stage of the main pipeline
         return {"pipeline_id": int(pipeline), "status_id": int(status)} if status else {}
 
 

@@ -8,7 +8,7 @@ from widget_backend import texts
 from widget_backend.bridge.ends import Choice
 from widget_backend.bridge.errors import Rejected
 from widget_backend.crms.amocrm.client import PAGE, Account
-from widget_backend.crms.amocrm.settings import CHATS, NO_TASK, NOTES, TASK_PER_DEAL, TASK_PER_MESSAGE
+from widget_backend.crms.amocrm.settings import CHATS, NO_TASK, NOTES, TASK_PER_DEAL, TASK_PER_MESSAGE, UNSORTED
 from widget_backend.limits import Priority
 from widget_backend.reading import Reader
 
@@ -33,9 +33,10 @@ def choices(account: Account, name: str, locale: str) -> Sequence[Choice]:
 
 
 def _stages(account: Account, locale: str) -> list[Choice]:
-    """List the open stages of every pipeline; none means that amoCRM makes an unsorted lead. Source: amocrm.md 3.10."""
+    """List the open stages of every pipeline, and the one where amoCRM makes unsorted leads by itself. Source: amocrm.md 3.10."""
     found = account.get("leads/pipelines", priority=Priority.PERSON)
-    listed = [Choice(value="", label=_word("stage_unsorted", locale))]
+    warned = Choice(value=UNSORTED, label=_word("stage_unsorted", locale), note=_word("stage_unsorted_note", locale))
+    listed = [Choice(value="", label=_word("stage_first", locale)), warned]
     for pipeline in found["_embedded"]["pipelines"].items():
         pipeline_id, name = pipeline["id"].remote_id(), pipeline["name"].text_or("")
         for stage in pipeline["_embedded"]["statuses"].items():

@@ -52,7 +52,7 @@ def _sources(found: Reader) -> list[Reader]:
 def _pipeline(account: Account, end: End) -> int:
     """Return where unsorted leads of a new source appear: the pipeline of the chosen stage, else the main one."""
     chosen = str(end.settings.get("stage", "")).partition(":")[0]
-    if chosen:
+    if chosen.isdecimal():
         return int(chosen)
     pipelines = account.get("leads/pipelines")["_embedded"]["pipelines"].items()
     main = next((one for one in pipelines if one["is_main"].flag_or(False)), pipelines[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 from widget_backend import texts
 from widget_backend.bridge.ends import Conversation, Item, OutFile
@@ -126,24 +127,28 @@ def note(item: Item, locale: str) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def filled(template: str, conversation: Conversation, domain: str) -> str:
-    """Fill in the marks of a name or a tag; what is not known leaves nothing."""
+def filled(template: str, conversation: Conversation, locale: str) -> str:
+    """Fill in the marks of a name or a tag; what is not known leaves nothing.
+
+    Shape: DOMAIN the network's site, IDENTITY a phone or the network's own id, SOURCE the account written to, CHANNEL direct or comments.
+    """
     person = conversation.client.person
+    place = "comments" if conversation.place is Place.COMMENTS else "direct"
     known = {
-        "DOMAIN": domain,
-        "IDENTITY": person.phone or person.username or person.remote_id,
+        "DOMAIN": (urlsplit(person.profile_url).hostname or "").removeprefix("www."),
+        "IDENTITY": person.phone or person.remote_id,
         "NAME": name_of(conversation),
         "USERNAME": person.username,
-        "SOURCE": conversation.network,
+        "SOURCE": conversation.channel_title,
         "SOURCENAME": conversation.channel_title,
-        "CHANNEL": conversation.channel_title,
+        "CHANNEL": texts.text(f"settings.amocrm.place_{place}", locale),
     }
     return _MARK.sub(lambda mark: known.get(mark.group(1), mark.group(0)), template).strip()[:_NAME_LIMIT]
 
 
-def tags(template: str, conversation: Conversation, domain: str) -> list[Json]:
+def tags(template: str, conversation: Conversation, locale: str) -> list[Json]:
     """Return tags from a text with commas. Source: amocrm.md 3.4."""
-    return [{"name": tag.strip()} for tag in filled(template, conversation, domain).split(",") if tag.strip()]
+    return [{"name": tag.strip()} for tag in filled(template, conversation, locale).split(",") if tag.strip()]
 
 
 def with_buttons(text: str, markup: Reader) -> str:

@@ -6,6 +6,9 @@ from typing import Any
 
 from marshmallow import EXCLUDE, Schema, fields, validate
 
+UNSORTED = "unsorted"
+"""The stage where amoCRM itself makes a lead that waits to be accepted; none chosen: the first stage of the main pipeline."""
+
 CHATS, NOTES = "chats", "notes"
 NO_TASK, TASK_PER_DEAL, TASK_PER_MESSAGE = "", "deal", "message"
 
@@ -33,14 +36,14 @@ class Settings(Schema):
         unknown = EXCLUDE
 
     mode = _chosen("mode", "modes", f"^({CHATS}|{NOTES})$", CHATS)
-    stage = _chosen("stage", "stages", r"^(\d{1,12}:\d{1,12})?$")
+    stage = _chosen("stage", "stages", rf"^({UNSORTED}|\d{{1,12}}:\d{{1,12}})?$")
     new_when_closed = fields.Boolean(
         load_default=True, metadata={"label": "new_when_closed", "help": "new_when_closed_help", "widget": "switch"}
     )
     responsible = _chosen("responsible", "users", r"^\d{0,12}$")
-    deal_name = _written("deal_name", "%NAME% (%CHANNEL%)")
+    deal_name = _written("deal_name", "%NAME% (%SOURCE%)")
     contact_name = _written("contact_name", "%NAME%")
-    deal_tags = _written("deal_tags", "%SOURCE%")
+    deal_tags = _written("deal_tags", "Mostik")
     contact_tags = _written("contact_tags")
     profile_field = _chosen("profile_field", "contact_fields", r"^\d{0,12}$")
     task = _chosen("task", "tasks", f"^({NO_TASK}|{TASK_PER_DEAL}|{TASK_PER_MESSAGE})$")
