@@ -19,13 +19,11 @@ from uuid import UUID
 import structlog
 from flask import Blueprint, Response, make_response, render_template, request, url_for
 from sqlalchemy import select
-from werkzeug.security import check_password_hash, generate_password_hash
 
 from oauth import installs, store
 from oauth.grants import Bearer
 from widget_backend import clock, crypto
-from widget_backend.accounts import forgeries, throttle
-from widget_backend.accounts.models import Account, Membership, User
+from widget_backend.accounts import claims, forgeries
 from widget_backend.bridge import life, registry
 from widget_backend.bridge.ends import Hook
 from widget_backend.bridge.errors import EndError, NotGenuine
@@ -40,11 +38,6 @@ log = structlog.get_logger()
 
 PURPOSE = "embedded"
 FORM_FOR = timedelta(hours=1)
-SIGN_IN_TRIES = 10
-SIGN_IN_WINDOW = timedelta(minutes=15)
-ROLES = ("owner", "admin")
-_NOBODY = generate_password_hash(secrets.token_urlsafe(16))
-"""What a password is compared with when there is no such user, so that both answers take the same time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,26 +252,14 @@ def _reconnect(door: Door, frame: Frame, row: EndRecord) -> Response:
 def _sign_in(door: Door, frame: Frame) -> Response:
     """Let the person who owns an account of ours take the install into it, with his e-mail and password."""
     email = request.form.get("email", "").strip().lower()
-    if throttle.take("embedded_sign_in", email, limit=SIGN_IN_TRIES, window=SIGN_IN_WINDOW).is_over:
-        return _page(door, frame, "claim", code=_code(), error=frame.words("too_many_tries"))
-    with transaction(None) as session:
-        user = session.scalars(select(User).where(User.email == email)).first()
-        is_right = check_password_hash(user.password_hash if user else _NOBODY, request.form.get("password", ""))
-        accounts = _accounts_of(session, user) if user and is_right else []
-    if not is_right or not accounts:
-        slug = "no_account" if is_right else "wrong_password"
-        return _page(door, frame, "claim", code=_code(), error=frame.words(slug), email=email)
-    chosen = request.form.get("account", "")
-    account = next((one for one in accounts if str(one.id) == chosen), None)
-    if account is None and len(accounts) > 1:
+    try:
+        accounts = claims.accounts_by_password(email, request.form.get("password", ""))
+    except claims.NotProved as error:
+        return _page(door, frame, "claim", code=_code(), error=frame.words(error.slug), email=email)
+    account = claims.chosen(accounts, request.form.get("account", ""))
+    if account is None:
         return _page(door, frame, "claim", code=_code(), accounts=accounts, email=email)
-    return _begin(door, frame, (account or accounts[0]).id)
-
-
-def _accounts_of(session: Any, user: User) -> list[Account]:
-    query = select(Account).join(Membership, Membership.account_id == Account.id)
-    wanted = query.where(Membership.user_id == user.id, Membership.role.in_(ROLES), Account.blocked_at.is_(None))
-    return list(session.scalars(wanted.order_by(Account.created_at)))
+    return _begin(door, frame, account.id)
 
 
 # -- small parts -----------------------------------------------------------------------------------------------------

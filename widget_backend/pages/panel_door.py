@@ -20,7 +20,8 @@ from sqlalchemy import select
 
 from oauth.keys import redirect_uri
 from widget_backend import clock, crypto
-from widget_backend.accounts.models import Account, App, SecurityEvent
+from widget_backend.accounts import forgeries
+from widget_backend.accounts.models import Account, App
 from widget_backend.bridge import life, registry, runtime
 from widget_backend.bridge.ends import Manifest, Side
 from widget_backend.bridge.errors import NotGenuine
@@ -41,6 +42,8 @@ MAX_BODY = 16 * 1024
 CARDS = ("lead", "contact", "company", "deal")
 PLACES = ("card", "settings", "advanced")
 _ID = re.compile(r"[1-9][0-9]{0,19}")
+_NOBODY = UUID(int=0)
+"""Whose door it is before anything is proved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,7 +241,7 @@ def _note_repeat(adapter: str, token_id: str, until: datetime) -> None:
 
 def _note(adapter: str, why: str) -> None:
     with transaction(None) as session:
-        session.add(SecurityEvent(adapter=adapter, why=why, remote_address=request.remote_addr or ""))
+        forgeries.note(session, _NOBODY, adapter=adapter, why=why, remote_address=request.remote_addr or "")
 
 
 def _app(adapter: str, client_id: str) -> App:

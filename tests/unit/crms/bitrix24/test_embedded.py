@@ -18,11 +18,11 @@ from sqlalchemy import func, select
 from oauth import installs, routes, store
 from oauth.models import Install, Token
 from tests.unit.crms.bitrix24.conftest import World, make_app
+from widget_backend.accounts import claims
 from widget_backend.accounts.models import SecurityEvent
 from widget_backend.bridge import life
 from widget_backend.bridge.models import Inbox
 from widget_backend.bridge.tenancy import transaction
-from widget_backend.pages import embedded
 
 
 def _wait(condition: Callable[[], bool], limit_s: float = 10.0) -> None:
@@ -95,7 +95,7 @@ def test_wrong_password_claims_nothing_and_tries_are_counted(world: World) -> No
         pytest.skip("a local app belongs to an account")
     answers = [
         world.act(page.text, "sign_in", email="anna@acme.example", password="guess").text
-        for _ in range(embedded.SIGN_IN_TRIES + 1)
+        for _ in range(claims.TRIES + 1)
     ]
 
     assert life.find("bitrix24", world.account, world.app.id) is None
