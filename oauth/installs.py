@@ -13,7 +13,7 @@ from oauth.grants import Bearer, Grant
 from oauth.store import Unclaimed
 from widget_backend import clock
 from widget_backend.accounts.models import App
-from widget_backend.bridge import life, runtime
+from widget_backend.bridge import life, registry, runtime
 from widget_backend.bridge.ends import Connected
 from widget_backend.bridge.errors import MostikError
 from widget_backend.crypto import Secret
@@ -77,7 +77,7 @@ def _pages_url(app: App) -> str:
 def _create(
     account_id: UUID, app: App, remote_id: str, settings: Mapping[str, object], secrets: Mapping[str, str]
 ) -> UUID:
-    title = str(settings.get("domain", ""))
+    title = f"{registry.manifest(app.adapter).title} – {settings.get('domain') or remote_id}"
     try:
         return life.create(
             account_id, app.adapter, title=title, settings=settings, secrets=secrets, remote_id=remote_id, app_id=app.id
