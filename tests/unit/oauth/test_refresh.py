@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
@@ -27,20 +25,6 @@ from widget_backend.crypto import Secret
 
 def _tokens(end: TokenedEnd) -> StoredTokens:
     return StoredTokens(end.account_id, end.end_id)
-
-
-def test_twenty_workers_that_need_a_token_cause_one_refresh(end: TokenedEnd, oauth_server: OAuthServer) -> None:
-    oauth_server.delay_s = 0.3
-    start = threading.Barrier(20)
-
-    def renew() -> str:
-        start.wait()
-        return _tokens(end).renew("access-1")
-
-    with ThreadPoolExecutor(20) as pool:
-        got = [future.result() for future in [pool.submit(renew) for _ in range(20)]]
-
-    assert (set(got), oauth_server.count) == ({"access-2"}, 1)
 
 
 def test_renewing_a_token_that_is_not_the_current_one_asks_nobody(end: TokenedEnd, oauth_server: OAuthServer) -> None:
