@@ -4,11 +4,17 @@ import dataclasses
 import os
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
 
-from widget_backend import doctor
+from widget_backend import clock, doctor
+from widget_backend.accounts import apps
+from widget_backend.bridge import keep
+from widget_backend.bridge.inbox import GIVEN_UP
+from widget_backend.bridge.models import Inbox
+from widget_backend.bridge.tenancy import transaction
 from widget_backend.config import Config
 from widget_backend.database import plain_url
 from widget_backend.doctor import State
@@ -44,6 +50,23 @@ def test_numbers_of_parts_that_run_out_are_told_in_time(
         with psycopg.connect(plain_url(config.database_owner_url)) as connection:
             connection.execute("SELECT setval('part_counter', %s, %s)", first)
     assert (found.state, bool(found.cure)) == (state, state != State.GOOD)
+
+
+def test_hooks_of_apps_that_nobody_could_read_are_told(db: Any, config: Config) -> None:
+    assert doctor.app_hooks(config).state == State.GOOD
+    with transaction(None) as session:
+        app = apps.add(session, "bitrix24", client_id="c", secret="s")
+        kept = {
+            "owner_id": app.id,
+            "is_app": True,
+            "month": keep.first_of_month(clock.now()),
+            "trace_id": "",
+            "body": b"",
+        }
+        session.add_all([Inbox(**kept, state=GIVEN_UP), Inbox(**{**kept, "owner_id": uuid4(), "is_app": False})])
+    found = doctor.app_hooks(config)
+    assert (found.state, found.seen.split(",")[0]) == (State.WARNING, "1 unreadable")
+    assert "1 parts wait" in found.seen
 
 
 def test_missing_workers_are_named(app: Any, config: Config) -> None:
