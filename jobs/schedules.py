@@ -127,6 +127,7 @@ def all_schedules() -> list[Schedule]:
         Schedule("release_held", queues.SCHEDULES, release_held, 20, ttl_s=60),
         Schedule("keep_house", queues.SCHEDULES, keep_house, 3600, ttl_s=3600),
         Schedule("take_installs", queues.SCHEDULES, take_installs, 5, ttl_s=60, timeout_s=120),
+        Schedule("forget_departed", queues.SCHEDULES, arrivals.forget_departed, 24 * 3600, ttl_s=24 * 3600),
         Schedule("refresh_idle", queues.SCHEDULES, refresh_idle, 6 * 3600, ttl_s=3600),
         Schedule("check_ends", queues.SCHEDULES, check_ends, 300, ttl_s=300, timeout_s=280),
     ]

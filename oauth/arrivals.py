@@ -23,6 +23,7 @@ from widget_backend.accounts import throttle
 from widget_backend.accounts.models import App, SecurityEvent
 from widget_backend.bridge import life, registry
 from widget_backend.bridge.errors import EndError, Misconfigured, NotGenuine, Retry
+from widget_backend.bridge.models import EndRecord, Gate
 from widget_backend.bridge.tenancy import transaction
 from widget_backend.crypto import BadToken
 
@@ -30,6 +31,9 @@ blueprint = Blueprint("oauth_arrivals", __name__)
 log = structlog.get_logger()
 
 CODE_LIVES = timedelta(minutes=20)
+DEPARTED_FOR = timedelta(days=30)
+DEPARTED_AT = "departed_at"
+"""In an end's settings: when its account switched the app off. Units: ISO 8601, UTC."""
 ARRIVALS = 300
 ARRIVALS_WINDOW = timedelta(minutes=15)
 
@@ -73,9 +77,24 @@ def farewell(key: str) -> Response:
         store.claimed(app.id, remote_id)
         return _plain(200)
     store.forget(*known)
+    life.change(*known, settings={DEPARTED_AT: clock.now().isoformat()})
     life.set_state(*known, "error", f"{app.adapter}_disabled", actor=app.adapter)
     log.info("farewell", adapter=app.adapter, end=str(known[1]))
     return _plain(200)
+
+
+def forget_departed() -> None:
+    """Erase what accounts left behind that switched their app off long ago and have not come back."""
+    with transaction(None) as session:
+        closed = session.execute(select(Gate.account_id, Gate.end_id).where(Gate.is_open.is_(False))).all()
+    limit = (clock.now() - DEPARTED_FOR).isoformat()
+    for account_id, end_id in closed:
+        with transaction(account_id) as session:
+            row = session.get(EndRecord, end_id)
+            departed_at = str(row.settings.get(DEPARTED_AT) or "") if row is not None else ""
+        if departed_at and departed_at < limit:
+            log.info("departed_erased", end=str(end_id))
+            life.erase(account_id, end_id)
 
 
 def take_all() -> None:
@@ -141,7 +160,7 @@ def _granted(app: App, address: str, code: str) -> tuple[Bearer, dict[str, str]]
 
 
 def _attach(account_id: UUID, app: App, bearer: Bearer, facts: dict[str, str]) -> UUID:
-    end_id = installs.attach(account_id, app, bearer.remote_id, facts)
+    end_id = installs.attach(account_id, app, bearer.remote_id, {**facts, DEPARTED_AT: ""})
     installs.connect(account_id, end_id, app, actor=f"{app.adapter}:{bearer.user_id}")
     return end_id
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from oauth.grants import Keys
 from widget_backend.accounts.models import App
-from widget_backend.bridge import runtime
+from widget_backend.bridge import registry, runtime
 from widget_backend.bridge.life import app_owner
 from widget_backend.crypto import Secret
 
@@ -25,3 +25,12 @@ def redirect_uri(app: App) -> str:
 def farewell_uri(app: App) -> str:
     """Return where such a provider says that an account switched the app off."""
     return f"{runtime.get().config.public_url}/oauth/farewell/{app.key}"
+
+
+def addresses(app: App) -> dict[str, str]:
+    """Return what an app's form at its provider asks for, by its name there: the set-up page and `mostik app add` show it."""
+    base = runtime.get().config.public_url
+    if registry.manifest(app.adapter).door == "app":
+        return {"redirect": redirect_uri(app), "disable_hook": farewell_uri(app), "hooks": f"{base}/hooks/{app.key}"}
+    pages = f"{base}/embedded/{app.key}"
+    return {"application": pages, "installer": f"{pages}/install", "redirect": f"{base}/oauth/callback"}

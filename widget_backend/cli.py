@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import click
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
+from oauth.keys import addresses
 from widget_backend import backup as backups
 from widget_backend import config as settings
 from widget_backend import create_app, doctor, local_secrets, settings_page, widget_archive, widget_check
 from widget_backend import run as running
 from widget_backend.accounts.apps import add as add_app
+from widget_backend.accounts.apps import set_channel
+from widget_backend.accounts.models import App
 from widget_backend.accounts.signup import create_account
 from widget_backend.bridge import registry
 from widget_backend.bridge.tenancy import transaction
@@ -173,12 +177,33 @@ def app_add(adapter: str, client_id: str, client_secret: str) -> None:
     with create_app(config).app_context():
         try:
             with transaction(None) as session:
-                key = add_app(session, adapter, client_id=client_id, secret=client_secret, title="Mostik").key
+                app = add_app(session, adapter, client_id=client_id, secret=client_secret, title="Mostik")
+                shown = addresses(app)
         except IntegrityError as error:
             raise click.ClickException("this client id is known already") from error
-    base = f"{config.public_url}/embedded/{key}"
-    addresses = {"application": base, "installer": f"{base}/install", "redirect": f"{config.public_url}/oauth/callback"}
-    click.echo(json.dumps(addresses, indent=1))
+    click.echo(json.dumps(shown, indent=1))
+
+
+@apps.command("channel")
+@click.argument("client_id")
+@click.argument("messenger")
+@click.option("--id", "remote_id", required=True, help="The channel's id, as the CRM's support told it.")
+@click.option("--secret", prompt=True, hide_input=True, help="Asked for when not given.")
+@click.option("--code", default="", help="The channel's code.")
+@click.option("--bot", "bot_id", default="", help="The id of the channel's bot.")
+@click.option("--feature", "features", multiple=True, help="What was switched on for it: quotes, typing, reactions.")
+@explained
+def app_channel(
+    client_id: str, messenger: str, remote_id: str, secret: str, code: str, bot_id: str, features: tuple[str, ...]
+) -> None:
+    """Give an app its own channel for a messenger: a network's key (telegram_bot), its family (telegram), or any."""
+    facts = {"code": code, "bot_id": bot_id, "features": list(features)}
+    with create_app(Config.from_env()).app_context(), transaction(None) as session:
+        app = session.scalars(select(App).where(App.client_id == client_id)).first()
+        if app is None:
+            raise click.ClickException("no app has this client id: add it first")
+        set_channel(session, app, messenger, remote_id=remote_id, secret=secret, settings=facts)
+    click.echo(f"{messenger}: connected within five minutes")
 
 
 @main.group()

@@ -6,15 +6,17 @@ import base64
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 
 from tests.bridge.amocrm import Office, make_office
-from tests.bridge.pair import new_user
+from tests.bridge.pair import NO_LIMIT, Pair, new_user
 from tests.sandbox import samples
 from tests.stack import Json, Stack, wait_for
 from widget_backend.bridge import keep, life, pull, registry, wake
-from widget_backend.bridge.ends import PullRequest
+from widget_backend.bridge.ends import Act, Item, PullRequest
+from widget_backend.bridge.events import Direction
 from widget_backend.bridge.tenancy import transaction
 
 
@@ -353,3 +355,73 @@ def test_going_from_chats_to_notes_keeps_the_contact(stack: Stack, stage: str) -
 
     wait_for(lambda: any(notes_of(office, str(lead["id"])) for lead in office.entities("leads")), what="a note")
     assert len(office.entities("contacts")) == 1
+
+
+# -------------------------------------------------------------------------------------------------- beside another CRM
+
+
+def test_answer_of_a_portal_appears_in_amocrm_as_ours_and_is_sent_once(office: Office) -> None:
+    portal = office.stack.control("bitrix24", "make", options={"plan": NO_LIMIT})["portal"]
+    portal_id = office.stack.connect_bitrix24(office.account_id, portal)
+    life.join(office.account_id, office.channel_id, portal_id)
+    user = asked(office)
+    both = Pair(
+        office.stack,
+        office.account_id,
+        office.community,
+        portal,
+        office.channel_id,
+        portal_id,
+        {**office.since, "bitrix24": 0},
+    )
+    both.wait_seen(user, "вопрос")
+
+    both.operator(user, text="ответ из портала")
+    office.wait_seen(user, "вопрос", "ответ из портала")
+    office.operator(user, text="ответ из amoCRM")
+    both.wait_got(user, "ответ из портала", "ответ из amoCRM")
+
+    office.wait_quiet()
+    both.wait_quiet()
+    assert [one["direction"] for one in office.chat_items(user)] == ["in", "out", "out"]
+    assert office.got(user) == ["ответ из портала", "ответ из amoCRM"]
+
+
+# -------------------------------------------------------------------------------------------------- the adapter alone
+
+
+def delivered_item(office: Office, message: str) -> Item:
+    """Build what the adapter would be given for a change of a message that amoCRM has."""
+    row = office.deliveries("m.text = :message and d.end_id = :end", message=message, end=office.connection_id)[0]
+    with transaction(office.account_id) as session:
+        talks = pull._active(session, life.snapshot_in(session, office.connection_id))
+    talk = next(one for one in talks if one.id == str(row.conversation_id))
+    remote = office.rows("select remote_ids from parts where delivery_id = :id", id=row.id)[0].remote_ids
+    at = datetime.now(UTC)
+    facts = {"act": Act.EDIT, "conversation": talk, "message_id": str(row.message_id), "direction": Direction.IN}
+    return Item(key=str(uuid4()), counter=1, sent_at=at, remote_ids=tuple(remote), text=message, **facts)  # type: ignore[arg-type]
+
+
+def test_deletion_replaces_the_text_of_the_message(office: Office) -> None:
+    user = asked(office, "тайна")
+    adapter = registry.adapter(life.snapshot(office.account_id, office.connection_id))
+
+    adapter.delete(delivered_item(office, "тайна"))
+
+    assert [one["text"] for one in office.desk("edit")] == ["Сообщение удалено клиентом"]
+    assert office.thread_of(user)
+
+
+def test_choices_come_from_the_account(office: Office) -> None:
+    adapter = registry.adapter(life.snapshot(office.account_id, office.connection_id))
+
+    stages = [one.value for one in adapter.settings_catalog("stages")]
+    people = {one.label for one in adapter.settings_catalog("users")}
+    fields = {one.label for one in adapter.settings_catalog("contact_fields")}
+
+    assert stages[:2] == ["", "unsorted"]
+    assert stage_of(office) in stages
+    assert not [stage for stage in stages if stage.endswith((":142", ":143"))]
+    assert {one["name"] for one in office.made["account"]["users"]} <= people
+    assert "Должность" not in fields
+    assert {one.value for one in adapter.settings_catalog("modes")} == {"chats", "notes"}

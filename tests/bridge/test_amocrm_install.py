@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
+from sqlalchemy import text
 
-from oauth import installs, routes, store
+from oauth import arrivals, installs, routes, store
 from tests.bridge.amocrm import Office, make_office, register
 from tests.bridge.pair import new_user
 from tests.stack import Json, Stack, wait_for
@@ -50,8 +52,6 @@ def made_apart(stack: Stack) -> tuple[Json, object, App]:
 def connections(account_id: object) -> list[object]:
     """Return the amoCRM connections of an account."""
     with transaction(account_id) as session:  # type: ignore[arg-type]
-        from sqlalchemy import text
-
         return list(session.execute(text("select id, state, reason, title from ends where adapter = 'amocrm'")).all())
 
 
@@ -152,6 +152,18 @@ def test_what_comes_while_the_integration_is_off_arrives_after_the_reinstall(off
     assert office.state()[0] == "active"
     office.operator(user, text="после")
     office.wait_got(user, "после")
+
+
+def test_what_an_account_left_behind_is_erased_after_a_month(office: Office) -> None:
+    office.act("disable", client_id=office.client_id)
+    arrivals.forget_departed()
+    assert office.state() == ("error", "amocrm_disabled"), "not yet"
+
+    long_ago = (datetime.now(UTC) - timedelta(days=31)).isoformat()
+    life.change(office.account_id, office.connection_id, settings={arrivals.DEPARTED_AT: long_ago})
+    arrivals.forget_departed()
+
+    assert not connections(office.account_id)
 
 
 def test_farewell_that_amocrm_did_not_sign_is_refused(office: Office) -> None:

@@ -40,3 +40,35 @@ def test_app_added_twice_is_refused_with_the_reason(db: Any, command: CliRunner)
     again = command.invoke(cli.main, words)
     assert again.exit_code == 1 and "known already" in again.output
     assert db.session.query(App).count() == 1
+
+
+def test_app_of_an_app_door_has_other_addresses_and_takes_channels(db: Any, command: CliRunner) -> None:
+    """Add an amoCRM integration and a chat channel of it; a second answer of support replaces the first, without a secret it keeps the old one."""
+    done = command.invoke(cli.main, ["app", "add", "amocrm", "--client-id", "i.1", "--client-secret", "s3cret"])
+    assert done.exit_code == 0, done.output
+    app = db.session.query(App).one()
+    shown = json.loads(done.stdout[done.stdout.index("{") :])
+    assert shown["redirect"].endswith(f"/oauth/install/{app.key}") and shown["hooks"].endswith(f"/hooks/{app.key}")
+
+    first = [
+        "app",
+        "channel",
+        "i.1",
+        "vk",
+        "--id",
+        "c.1",
+        "--secret",
+        "ch-s3cret",
+        "--code",
+        "amo.ext.1",
+        "--feature",
+        "quotes",
+    ]
+    assert command.invoke(cli.main, first).exit_code == 0
+    db.session.expire_all()
+    owner = life.app_owner(db.session.query(App).one())
+    assert owner.secrets["channel:c.1"] == "ch-s3cret"
+    assert owner.settings["channels"] == [
+        {"code": "amo.ext.1", "bot_id": "", "features": ["quotes"], "messenger": "vk", "remote_id": "c.1"}
+    ]
+    assert command.invoke(cli.main, ["app", "channel", "i.2", *first[3:]]).exit_code == 1
