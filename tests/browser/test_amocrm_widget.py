@@ -13,12 +13,13 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from tests import stack as product
-from tests.bridge.amocrm import Office, make_office
+from tests.bridge.amocrm import Office, make_office, register
 from tests.bridge.conftest import PATIENCE
 from tests.bridge.pair import new_user
 from tests.browser.conftest import CHROMIUM, DRIVER, SHOTS, Window
 from tests.stack import Stack, wait_for
 from widget_backend import configure_bridge, crypto, widget_archive, widget_check
+from widget_backend.accounts.signup import create_account
 from widget_backend.bridge import quick_replies
 from widget_backend.bridge.quick_replies import Template
 from widget_backend.extensions import db
@@ -41,16 +42,20 @@ def stack() -> Iterator[Stack]:
             yield running
 
 
+def upload(stack: Stack, client_id: str) -> None:
+    """Upload our archive as the integration's developer does."""
+    archive = widget_archive.build(Brand(server=stack.url, name="Mostik", support_email="help@acme.example"))
+    assert widget_check.check(archive) == []
+    stack.control("amocrm", "widget", client_id=client_id, archive_b64=base64.b64encode(archive).decode())
+
+
 @pytest.fixture(scope="module")
 def office(stack: Stack) -> Office:
     """Give a company whose amoCRM has our widget, a quick reply, and a deal with a contact who can be written to."""
     made = make_office(stack)
     first = made.made["account"]["pipelines"][0]
     made.settings(stage=f"{first['id']}:{first['statuses'][1]['id']}")
-    archive = widget_archive.build(Brand(server=stack.url, name="Mostik", support_email="help@acme.example"))
-    assert widget_check.check(archive) == []
-    uploaded = base64.b64encode(archive).decode()
-    stack.control("amocrm", "widget", client_id=made.client_id, archive_b64=uploaded)
+    upload(stack, made.client_id)
     quick_replies.create(made.account_id, Template(title="наличие", text="%CONTACT_NAME%, всё есть в наличии."))
     quick_replies.create(made.account_id, Template(title="доставка", text="Доставка завтра, 300 ₽."))
     return made
@@ -146,7 +151,8 @@ def test_manager_answers_in_the_list_with_a_quick_reply(office: Office, window: 
     page.find(".bubble", says="Есть ли синие")
     page.find("#text").send_keys("/дост")
     card.shoot("amocrm-replies")
-    page.find(".offer", says="доставка").click()
+    page.find(".offer", says="доставка")
+    page.find("#text").send_keys(Keys.ENTER)
     page.wait(
         lambda driver: driver.find_element(By.ID, "text").get_attribute("value") == "Доставка завтра, 300 ₽.", "reply"
     )
@@ -194,3 +200,83 @@ def test_employee_without_rights_sees_whom_to_ask(office: Office, window: Open) 
     card.window.find(".notice", says="нет доступа")
     card.shoot("amocrm-forbidden")
     assert not card.window.driver.find_elements(By.CSS_SELECTOR, ".talk")
+
+
+# -- settings ----------------------------------------------------------------------------------------------------------
+
+
+def pages(office_url: str, host: str) -> str:
+    """Return where the pages of an account are."""
+    return f"{office_url}/pages/{host}"
+
+
+def into_frame(page: Window) -> None:
+    """Go into the page of ours that the widget has opened."""
+    page.driver.switch_to.default_content()
+    page.driver.switch_to.frame(page.find(".mostik-widget__frame"))
+
+
+def test_admin_installs_from_the_marketplace_and_claims_with_his_password(stack: Stack, window: Open) -> None:
+    with stack.app.app_context():
+        create_account("acme", email="maria@acme.example", password="a good password")
+    made = stack.control("amocrm", "make", channels=[{"title": "VK"}])
+    register(stack, made, None)
+    upload(stack, made["integration"]["client_id"])
+    page = window()
+    market = f"{pages(stack.peers['amocrm']['base_url'], made['account']['host'])}/marketplace"
+    page.open(market)
+    page.click(".tile", says="Mostik")
+    page.find(".mostik-widget__note", says="Установить")
+    page.click(".install")
+    page.find(".done")
+
+    page.open(market)
+    page.click(".tile", says="Mostik")
+    into_frame(page)
+    until = time.monotonic() + 30
+    while not page.driver.find_elements(By.ID, "email"):
+        assert time.monotonic() < until, "the install never arrived"
+        page.click("button")
+        time.sleep(0.5)
+    page.driver.switch_to.default_content()
+    shoot(page, "amocrm-claim")
+    into_frame(page)
+    page.find("#email").send_keys("maria@acme.example")
+    page.find("#password").send_keys("a good password", Keys.ENTER)
+    page.find(".mark.good")
+    shoot(page, "amocrm-settings-modal")
+    assert page.all("#complaints li") + page.complaints() == []
+
+
+def test_admin_changes_settings_in_place_and_others_only_read_them(office: Office, window: Open) -> None:
+    page, base = window(), pages(office.stack.peers["amocrm"]["base_url"], office.host)
+    code = office.made["integration"]["widget_code"]
+    page.open(f"{base}/settings/{code}")
+    into_frame(page)
+    page.find(".mark.good")
+    shoot(page, "amocrm-settings")
+    into_frame(page)
+    page.driver.execute_script("document.querySelector('[name=deal_name]').value = 'Из чата: %NAME%'")
+    page.driver.execute_script("document.querySelector('[name=deal_name]').form.querySelector('button').click()")
+    page.find(".notice.done")
+    assert office.rows("select settings from ends where id = :id", id=office.connection_id)[0].settings[
+        "deal_name"
+    ] == ("Из чата: %NAME%")
+
+    reader = office.act("user", name="Иван", rights="A")["id"]
+    page.open(f"{base}/settings/{code}?user={reader}")
+    into_frame(page)
+    page.find(".notice", says="администратор")
+    assert not page.driver.find_elements(By.CSS_SELECTOR, "form button")
+    shoot(page, "amocrm-settings-reader")
+    page.driver.switch_to.default_content()
+    assert page.all("#complaints li") + page.complaints() == []
+
+
+def shoot(page: Window, name: str) -> None:
+    """Keep what is seen at 1280 px."""
+    page.driver.switch_to.default_content()
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    page.size(1280, 900)
+    time.sleep(0.4)
+    page.driver.save_screenshot(str(SHOTS / f"{name}-1280.png"))

@@ -16,7 +16,7 @@ from widget_backend.bridge import life, registry, setup
 from widget_backend.bridge.ends import Choice, Manifest, Side
 from widget_backend.bridge.models import EndRecord
 from widget_backend.bridge.setup import MASK, Field, Trouble, Unfit
-from widget_backend.pages import words
+from widget_backend.pages import forms, words
 from widget_backend.pages.shell import blueprint, go, not_found, page, say
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -61,7 +61,7 @@ def new_end(adapter: str) -> str | Response | Redirect:
     values: Mapping[str, object] = {field.name: field.default for field in fields}
     title = request.form.get("title", "").strip()[:120]
     if request.method == "POST":
-        values = _given(fields)
+        values = forms.given(fields)
         try:
             end_id = setup.create(who.account_id, adapter, title=title, given=values, actor=who.actor)
             return go("connecting", end_id=str(end_id))
@@ -87,7 +87,7 @@ def change_end(end_id: UUID) -> str | Response | Redirect:
     account_id = access.who().account_id
     row = setup.find(account_id, end_id)
     fields = setup.fields_of(row.adapter)
-    given = _given(fields)
+    given = forms.given(fields)
     try:
         title = request.form.get("title", "").strip()[:120]
         setup.change(account_id, end_id, title=title, given=given, actor=access.who().actor)
@@ -167,11 +167,7 @@ def change_routes(end_id: UUID) -> Redirect:
     """Take what feeds what from the boxes of an end's page."""
     who = access.who()
     row = setup.find(who.account_id, end_id)
-    chosen = set(request.form.getlist("other"))
-    for other in _others(row):
-        pair = (row.id, other.id) if row.side == Side.NETWORK else (other.id, row.id)
-        change = setup.join if str(other.id) in chosen else setup.part
-        change(who.account_id, *pair, actor=who.actor)
+    forms.take_routes(row, actor=who.actor)
     say("end.routes_saved")
     return go("end", end_id=str(end_id))
 
@@ -179,7 +175,6 @@ def change_routes(end_id: UUID) -> Redirect:
 def _end_page(row: EndRecord, values: Mapping[str, object], wrong: Mapping[str, str]) -> str:
     fields = setup.fields_of(row.adapter)
     stored = {field.name: row.settings.get(field.name, field.default) for field in fields}
-    pairs = setup.pairs(row.account_id)
     return page(
         "end.html",
         end=row,
@@ -189,36 +184,19 @@ def _end_page(row: EndRecord, values: Mapping[str, object], wrong: Mapping[str, 
         wrong=wrong,
         choices=_choices(row, fields),
         title=row.title,
-        others=_others(row),
-        joined={pair[1] if row.side == Side.NETWORK else pair[0] for pair in pairs if row.id in pair},
+        others=forms.others(row),
+        joined=forms.joined(row),
     )
 
 
-def _others(row: EndRecord) -> list[EndRecord]:
-    return [end for end in setup.listed(row.account_id) if end.side != row.side]
-
-
 def _choices(row: EndRecord, fields: tuple[Field, ...]) -> dict[str, list[Choice]]:
-    """Ask a working end for the choices of its settings; what cannot be asked now is typed instead."""
-    found: dict[str, list[Choice]] = {}
-    if row.state != "active" or not access.may_configure(access.who()):
-        return found
-    for field in fields:
-        if field.catalog:
-            try:
-                found[field.name] = list(setup.choices(row.account_id, row.id, field.catalog))
-            except Trouble as error:
-                flash(words.reason(error.reason, row.adapter), "warning")
-                break
+    """Ask for the choices of whoever may choose, and say why some cannot be asked."""
+    if not access.may_configure(access.who()):
+        return {}
+    found, trouble = forms.choices(row, fields)
+    if trouble:
+        flash(words.reason(trouble, row.adapter), "warning")
     return found
-
-
-def _given(fields: tuple[Field, ...]) -> dict[str, object]:
-    """Read a form: a box that is not ticked is not sent."""
-    return {
-        field.name: field.name in request.form if field.kind == "switch" else request.form.get(field.name, "").strip()
-        for field in fields
-    }
 
 
 def _manifest(adapter: str) -> Manifest:

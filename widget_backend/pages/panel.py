@@ -23,8 +23,8 @@ from widget_backend.bridge.dialogs import Opening
 from widget_backend.bridge.ends import Card
 from widget_backend.bridge.recipients import Recipient
 from widget_backend.files import FileTooLarge
-from widget_backend.pages import panel_card, panel_view
-from widget_backend.pages.panel_door import RENEW_AFTER, SEAT_FOR, Seat, read_seat
+from widget_backend.pages import panel_card, panel_settings, panel_view
+from widget_backend.pages.panel_door import RENEW_AFTER, SEAT_FOR, Seat, framed, read_seat
 from widget_backend.pages.panel_door import blueprint as blueprint
 from widget_backend.pages.shell import asset
 from widget_backend.problems import Problem, Unauthenticated
@@ -55,7 +55,7 @@ def page() -> Response:
     except Unauthenticated:
         return Response(texts.text("pages.panel.ticket_spent", "ru"), 403, content_type="text/plain; charset=utf-8")
     language.choose(seat.locale)
-    return _card_page(seat)
+    return _card_page(seat) if seat.place == "card" else panel_settings.show(seat)
 
 
 def _card_page(seat: Seat) -> Response:
@@ -67,23 +67,16 @@ def _card_page(seat: Seat) -> Response:
             "locale": seat.locale,
             "view": seat.view,
         },
-        "words": {slug: seat.words(slug, **_LEFT_TO_SCRIPTS) for slug in texts.slugs("pages.panel")},
+        "words": {
+            slug: seat.words(slug, **_LEFT_TO_SCRIPTS)
+            for slug in texts.slugs("pages.panel")
+            if not slug.startswith("settings_")
+        },
     }
     html = render_template(
-        "panel.html", seat=seat, t=seat.words, asset=asset, start=json.dumps(start, ensure_ascii=False)
+        "panel.html", seat=seat, p=seat.words, asset=asset, start=json.dumps(start, ensure_ascii=False)
     )
     return framed(make_response(html), seat)
-
-
-def framed(response: Response, seat: Seat) -> Response:
-    """Let a page be framed by the page of the CRM that asked for it, and by no other; it loads nothing from elsewhere and keeps no cookie."""
-    response.headers["Content-Security-Policy"] = (
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; media-src 'self'; connect-src 'self'; "
-        f"form-action 'self'; base-uri 'none'; frame-ancestors {seat.origin}"
-    )
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["Referrer-Policy"] = "no-referrer"
-    return response
 
 
 # -- calls of the page -------------------------------------------------------------------------------------------------

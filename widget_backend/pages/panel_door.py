@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -88,6 +88,10 @@ class Seat:
         """Who acts, for the audit trail and as the owner of personal things."""
         return f"{self.adapter}:{self.remote_id}:{self.user_id}"
 
+    def of(self, known: tuple[UUID, UUID]) -> Seat:
+        """Return the same seat at a connection that was found: (account, end)."""
+        return replace(self, account_id=str(known[0]), end_id=str(known[1]))
+
     def words(self, slug: str, /, **values: object) -> str:
         """Return a text of the panel in the viewer's language."""
         return text(f"pages.panel.{slug}", self.locale, **values)
@@ -110,6 +114,17 @@ def read_seat(token: str, purpose: str) -> tuple[Seat, timedelta]:
     if now - seat.since > LONGEST.total_seconds() or (seat.end_id and not _is_there(seat)):
         raise Unauthenticated()
     return seat, age
+
+
+def framed(response: Response, seat: Seat) -> Response:
+    """Let a page be framed by the page of the CRM that asked for it, and by no other; it loads nothing from elsewhere and keeps no cookie."""
+    response.headers["Content-Security-Policy"] = (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; media-src 'self'; connect-src 'self'; "
+        f"form-action 'self'; base-uri 'none'; frame-ancestors {seat.origin}"
+    )
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
 
 
 # -- the call from the CRM's page --------------------------------------------------------------------------------------

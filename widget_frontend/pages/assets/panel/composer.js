@@ -74,7 +74,12 @@ export function composer({ send, label, mayBeEmpty = false }) {
   function keys(event) {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
       event.preventDefault();
-      form.requestSubmit();
+      const offered = text.value.startsWith("/") ? offers.querySelector(".offer") : null;
+      if (offered) {
+        offered.click(); // what was typed is a search, not a message
+      } else {
+        form.requestSubmit();
+      }
     } else if (event.key === "Escape" && !offers.hidden) {
       event.stopPropagation();
       closeReplies();
