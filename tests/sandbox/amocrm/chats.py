@@ -1,4 +1,4 @@
-"""The chats API: connect, chats, messages, edits, statuses, typing, reactions, history (amocrm.md 2).
+"""The chats API: connect, chats, messages, edits (amocrm.md 2.4 to 2.6).
 
 Every function gets a `Call` whose signature was checked. Raises ChatsRefusal.
 """
@@ -10,13 +10,11 @@ from dataclasses import dataclass
 
 from tests.sandbox.amocrm import chathooks, deeds, reading
 from tests.sandbox.amocrm.cloud import Cloud
+from tests.sandbox.amocrm.delivery import set_status
 from tests.sandbox.amocrm.problems import ChatsRefusal, bad_data
 from tests.sandbox.amocrm.reading import Reader
 from tests.sandbox.amocrm.state import Account, Channel, Connection, Json, new_uuid
-from tests.sandbox.amocrm.talks import DELIVERED, FAILED, READ, Chat, Message, Participant
-
-HISTORY_LIMIT = 50
-ERROR_CODES = (901, 902, 903, 904, 905)
+from tests.sandbox.amocrm.talks import Chat, Message, Participant
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +161,7 @@ def _new(call: Call, payload: Reader) -> Json:
     receiver_told = reading.participant(part) if (part := payload.maybe("receiver")) else None
     content = reading.content(payload.inside("message"))
     reply_to, forwards = _reply(call, payload), _forwards(call, payload)
-    if known := _by_msgid(call.link, msgid):
+    if known := by_msgid(call.link, msgid):
         return _repeated(call, known, conversation)
     sender = person(call.link, sender_told, is_client=receiver_told is None)
     receiver = person(call.link, receiver_told) if receiver_told else None
@@ -241,7 +239,8 @@ def keep(account: Account, chat: Chat, one: Message) -> None:
     chat.messages.sort(key=lambda message: message.msec)
 
 
-def _by_msgid(link: Connection, msgid: str) -> Message | None:
+def by_msgid(link: Connection, msgid: str) -> Message | None:
+    """Find a message by the integration's id."""
     return link.account.msgids.get((link.channel.id, msgid))
 
 
@@ -274,7 +273,7 @@ def _forwards(call: Call, payload: Reader) -> Json:
 def _resolved(call: Call, told: Json) -> Json:
     """Fill an embedded message from its id; an unknown id stays as it is."""
     known = call.account.messages.get(told.get("id", "")) or (
-        _by_msgid(call.link, told["msgid"]) if told.get("msgid") else None
+        by_msgid(call.link, told["msgid"]) if told.get("msgid") else None
     )
     return chathooks.embedded(call.link, known) if known else told
 
@@ -287,12 +286,12 @@ def _edit(call: Call, payload: Reader) -> Json:
     number, msgid = payload.text("id"), payload.text("msgid")
     if not (number or msgid):
         raise bad_data("payload.msgid is required")
-    one = call.account.messages.get(number) if number else _by_msgid(call.link, msgid)
+    one = call.account.messages.get(number) if number else by_msgid(call.link, msgid)
     if one is None or call.account.chats[one.chat_id].channel_id != call.channel.id:
         raise no_message()
     raw = payload.inside("message")
     if status := raw.maybe("delivery_status"):
-        _set_status(one, status.number("status_code"), status)
+        set_status(one, status.number("status_code"), status)
     one.content, one.is_edited = reading.content(raw), True
     if number and msgid:
         one.msgid = msgid
@@ -318,94 +317,3 @@ def _note(call: Call, kind: str, chat: Chat, one: Message) -> None:
         content=content,
         reply_to=one.reply_to,
     )
-
-
-# -- marks ------------------------------------------------------------------------------------------------------------
-
-
-def delivery_status(call: Call, msgid: str) -> None:
-    """Set the status of a message by amoCRM's id; both names of the field are known (2.7)."""
-    one = call.account.messages.get(msgid)
-    if one is None or call.account.chats[one.chat_id].channel_id != call.channel.id:
-        raise no_message()
-    named = [name for name in ("delivery_status", "status_code") if call.body.has(name)]
-    if not named:
-        raise bad_data("delivery_status is required")
-    codes = {call.body.number(name) for name in named}
-    if len(codes) > 1:
-        raise bad_data("delivery_status and status_code differ")
-    _set_status(one, codes.pop(), call.body)
-    chat = call.account.chats[one.chat_id]
-    call.cloud.record(
-        "status",
-        call.account,
-        id=one.id,
-        conversation=chat.conversation_id or chat.id,
-        status=one.status,
-        error_code=one.error_code,
-        text=one.error,
-    )
-
-
-def _set_status(one: Message, code: int, raw: Reader) -> None:
-    if code not in (DELIVERED, READ, FAILED):
-        raise bad_data("delivery_status must be 1, 2 or -1")
-    has_error = raw.has("error_code") or raw.has("error")
-    if code != FAILED:
-        if has_error:
-            raise bad_data("error_code and error come only with -1")
-        if one.status != FAILED:
-            one.status = max(one.status, code)
-        return
-    number = raw.number("error_code")
-    if number not in ERROR_CODES:
-        raise bad_data("error_code is not known")
-    text = raw.text("error")
-    if number == 905 and not text:
-        raise bad_data("error is required with 905")
-    one.status, one.error_code, one.error = FAILED, number, text
-
-
-def typing(call: Call) -> None:
-    """Show that the client types (2.7)."""
-    conversation, duration = call.body.need_text("conversation_id"), call.body.number("duration_ms", 5000)
-    call.body.inside("sender").need_text("id")
-    chat = find_chat(call.link, conversation)
-    call.cloud.record("typing", call.account, conversation=conversation, id=chat.id if chat else "", ms=duration)
-
-
-def react(call: Call) -> None:
-    """Set or withdraw a reaction (2.7)."""
-    user, kind, emoji = call.body.inside("user"), call.body.need_text("type"), call.body.text("emoji", limit=32)
-    if kind not in ("react", "unreact"):
-        raise bad_data("type must be react or unreact")
-    if kind == "react" and not emoji:
-        raise bad_data("emoji is required")
-    if not (call.body.has("conversation_id") or call.body.has("conversation_ref_id")):
-        raise bad_data("conversation_id is required")
-    if not (user.text("id") or user.text("ref_id")):
-        raise bad_data("user.id is required")
-    number, msgid = call.body.text("id"), call.body.text("msgid")
-    one = call.account.messages.get(number) if number else _by_msgid(call.link, msgid)
-    if one is None:
-        raise no_message()
-    who = user.text("ref_id") or user.text("id")
-    if not call.channel.reactions:
-        call.cloud.record("warning", call.account, text="reactions are not switched on for this channel")
-        return
-    one.reactions.pop(who, None)
-    if kind == "react":
-        one.reactions[who] = emoji
-    call.cloud.record("reaction", call.account, id=one.id, msgid=one.msgid, text=emoji if kind == "react" else "")
-
-
-def history(call: Call, chat_id: str) -> Json | None:
-    """Show a chat's messages, newest first; None (204) for an unknown or empty one (2.7)."""
-    offset, limit = call.query.get("offset", "0"), call.query.get("limit", str(HISTORY_LIMIT))
-    if not (offset.isdigit() and limit.isdigit()) or not 0 < int(limit) <= HISTORY_LIMIT:
-        raise bad_data("limit must be 1 to 50, offset not negative")
-    chat = call.account.chats.get(chat_id)
-    if chat is None or chat.channel_id != call.channel.id:
-        return None
-    found = chat.messages[::-1][int(offset) : int(offset) + int(limit)]
-    return {"messages": chathooks.history(call.link, found)} if found else None

@@ -14,7 +14,20 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from tests.sandbox.amocrm import api, chats, consent, control, drive, host, oauth, pages, rest, signing
+from tests.sandbox.amocrm import (
+    api,
+    chat_marks,
+    chats,
+    consent,
+    control,
+    drive,
+    host,
+    oauth,
+    pages,
+    rest,
+    saying,
+    signing,
+)
 from tests.sandbox.amocrm.chats import Call
 from tests.sandbox.amocrm.cloud import API_DOMAINS, Cloud
 from tests.sandbox.amocrm.problems import ChatsRefusal, Refusal, bad_data, not_found
@@ -88,7 +101,7 @@ class AmoCrmPeer(Peer):
 
     async def say(self, body: dict[str, Any]) -> dict[str, Any]:
         """Let a manager answer, write first, type, react or close."""
-        return await control.say(self.cloud, body)
+        return await saying.say(self.cloud, body)
 
     async def make(self, body: dict[str, Any]) -> dict[str, Any]:
         """Make one more account, with an integration and channels of its own unless client_id names one."""
@@ -231,16 +244,16 @@ def _chats_route(call: Call, method: str, tail: str) -> web.Response:
         case ("POST", ["chats"]):
             return json_answer(chats.create_chat(call))
         case ("GET", ["chats", chat_id, "history"]):
-            found = chats.history(call, chat_id)
+            found = chat_marks.history(call, chat_id)
             return json_answer(found) if found else web.Response(status=204)
         case ("POST", ["typing"]):
-            chats.typing(call)
+            chat_marks.typing(call)
             return web.Response(status=204)
         case ("POST", ["react"]):
-            chats.react(call)
+            chat_marks.react(call)
             return web.Response(status=200)
         case ("POST", [message_id, "delivery_status"]):
-            chats.delivery_status(call, message_id)
+            chat_marks.delivery_status(call, message_id)
             return web.Response(status=200)
     raise ChatsRefusal(404, "NOT_FOUND", f"Cannot {method} {tail}")
 
