@@ -138,7 +138,12 @@ class Hooks(Protocol):
         """Prove on the raw bytes, in constant time, that the call is genuine. Raises: NotGenuine."""
 
     def split(self, hook: Hook) -> Sequence[tuple[str, str, bytes]]:
-        """App door only: cut a body into (remote account, event id, part), each part parseable by itself."""
+        """App door only: cut a body into (remote account, event id, part), each part parseable by itself.
+
+        Shape: the remote account by any name its end has in this app: its `remote_id` or one of `Connected.aliases`; of one that no end has, the
+        part waits for its end. The event id is unique within the remote account, empty where there is none.
+        Raises: nothing on purpose; a body on which it raises is given up, counted and shown.
+        """
 
     def parse(self, hook: Hook, owner: Owner) -> Sequence[Event]:
         """Turn a body into events. Raises: nothing; what is not understood becomes `Unparsed`. `hook.received_at` is when we kept it."""
