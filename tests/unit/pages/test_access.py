@@ -16,7 +16,7 @@ from widget_backend.bridge.models import Message
 from widget_backend.bridge.tenancy import transaction
 
 # each of these proves by itself who calls: a signature, a signed link or ticket, the address asked from; or tells nothing about anybody
-OWN_PROOF = {"hooks", "files", "health", "embedded", "panel", "oauth", "oauth_arrivals", "api-docs"}
+OWN_PROOF = {"files", "health", "embedded", "panel", "oauth", "oauth_arrivals", "api-docs"}
 
 
 def test_every_route_declares_a_right_or_proves_its_caller_by_itself(app: Flask) -> None:
