@@ -193,7 +193,7 @@ def test_answer_that_cannot_be_sent_is_marked_with_its_reason(office: Office) ->
 # -------------------------------------------------------------------------------------------------- exactly once
 
 
-@pytest.mark.parametrize("repeated", ["accept", "refuse"])
+@pytest.mark.parametrize("repeated", ["same", "refuse"])
 def test_lost_answer_leaves_one_message(office: Office, repeated: str) -> None:
     user = asked(office, "до")
     office.act("options", repeated_msgid=repeated)

@@ -9,12 +9,12 @@ import pytest
 import requests
 from sqlalchemy import text
 
-from oauth import arrivals, installs, routes, store
+from oauth import arrivals, installs, refresh, routes, store
 from tests.bridge.amocrm import Office, make_office, register
 from tests.bridge.pair import new_user
 from tests.stack import Json, Stack, wait_for
 from widget_backend.accounts.models import App
-from widget_backend.bridge import life
+from widget_backend.bridge import life, setup
 from widget_backend.bridge.tenancy import transaction
 
 
@@ -176,7 +176,9 @@ def test_farewell_that_amocrm_did_not_sign_is_refused(office: Office) -> None:
     assert office.state()[0] == "active"
 
 
-def test_renamed_account_is_followed(office: Office) -> None:
+@pytest.mark.parametrize("moved_status", [401, 404])
+def test_renamed_account_is_followed(office: Office, moved_status: int) -> None:
+    office.act("options", moved_status=moved_status)
     user = new_user()
     office.customer(user, text="до")
     office.wait_seen(user, "до")
@@ -200,3 +202,53 @@ def test_expired_token_is_renewed_on_the_way(office: Office) -> None:
     office.customer(user, text="вопрос")
 
     office.wait_seen(user, "вопрос")
+
+
+# ------------------------------------------------------------------------------------------------------- causes
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason"), [("unpaid", "amocrm_unpaid"), ("refuse_address", "amocrm_refused_address")]
+)
+def test_access_that_is_lost_says_why_and_what_comes_waits(office: Office, trouble: str, reason: str) -> None:
+    user = new_user()
+    office.act("options", **{trouble: True})
+    with pytest.raises(setup.Trouble):
+        setup.check(office.account_id, office.connection_id)
+    assert office.state() == ("error", reason)
+    office.customer(user, text="во время")
+    office.wait_status("во время", office.connection_id, "queued")
+
+    office.act("options", **{trouble: False})
+    setup.connect(office.account_id, office.connection_id, actor="test")
+
+    office.wait_seen(user, "во время")
+
+
+def test_pair_that_was_idle_for_a_week_is_refreshed(office: Office) -> None:
+    before = office.rows("select generation from oauth_tokens")[0].generation
+
+    refresh.keep_alive(office.account_id, office.connection_id)
+    assert office.rows("select generation from oauth_tokens")[0].generation == before, "it is fresh"
+    office.change("update oauth_tokens set saved_at = now() - interval '8 days'")
+    refresh.keep_alive(office.account_id, office.connection_id)
+
+    assert office.rows("select generation from oauth_tokens")[0].generation == before + 1
+
+
+@pytest.mark.parametrize(
+    ("change", "warning"),
+    [
+        ({"only_accounts": ["another"]}, "amocrm_chat_account"),
+        ({"secret": "f" * 40}, "amocrm_chat_secret"),
+    ],
+)
+def test_chat_channel_that_is_refused_leaves_notes_and_says_why(office: Office, change: Json, warning: str) -> None:
+    office.stack.control("amocrm", "channel", id=office.made["channels"][0]["id"], **change)
+
+    assert setup.connect(office.account_id, office.connection_id, actor="test") == (warning,)
+
+    office.customer(new_user(), text="вопрос")
+    wait_for(lambda: office.entities("leads"))
+    office.wait_status("вопрос", office.connection_id, "delivered")
+    assert not office.desk("message")

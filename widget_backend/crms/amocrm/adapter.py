@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 import structlog
 
-from widget_backend import texts
+from widget_backend import outside, texts
 from widget_backend.bridge.ends import (
     Accepted,
     Card,
@@ -37,6 +38,10 @@ from widget_backend.crms.amocrm.settings import NOTES, UNSORTED
 from widget_backend.reading import Malformed
 
 log = structlog.get_logger()
+
+CHAIN_PATIENCE = timedelta(seconds=6)
+"""How long a step of a first message's chain waits for the limit: giving up in the middle would spend the steps before it once more."""
+
 _NOTE = "note:"
 _LOST = frozenset({"failed", "expired", "uncertain"})
 _MARKS: Mapping[str, int] = {"received": 1, "read": 2}
@@ -240,7 +245,7 @@ class AmoCrm:
         """
         link = item.conversation.link
         assert link is not None
-        with preparing():
+        with preparing(), outside.patience(CHAIN_PATIENCE):
             learnt = {"begun": "1"}
             if source := sources.ensure(self._account, self._end, chats.channel, item.conversation):
                 learnt["source"] = source
@@ -279,7 +284,7 @@ class AmoCrm:
         """Write a message into the deal of its conversation, which is found or made first. Source: amocrm.md 3.10."""
         link = item.conversation.link
         assert link is not None
-        with preparing():
+        with preparing(), outside.patience(CHAIN_PATIENCE):
             place, is_new = self._desk.place(item, self._known_place(item, link.state))
             text = words.note(item, self._end.locale)
             known = self._desk.find_note(place.lead_id, text, item.started_at) if item.started_at else ""

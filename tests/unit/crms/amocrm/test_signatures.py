@@ -1,17 +1,19 @@
-"""The brief's own test vectors, and who may be given a secret."""
+"""The brief's own test vectors, who may be given a secret, and what refusals of tokens mean."""
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
 
 from oauth import amocrm as provider
 from oauth.grants import Keys
-from widget_backend.bridge.errors import Misconfigured
+from widget_backend.bridge.errors import AccessLost, EndError, Misconfigured, Retry
 from widget_backend.crms.amocrm import hooks
 from widget_backend.crms.amocrm.client_chats import signed
 from widget_backend.crypto import Secret
+from widget_backend.outside import Answer
 from widget_backend.platforms import amocrm
 
 SECRET = "0123456789abcdef0123456789abcdef01234567"
@@ -89,3 +91,27 @@ def test_no_other_host_is_ever_called_an_account(host: str) -> None:
 def test_shard_named_by_a_token_is_checked_like_any_host() -> None:
     assert amocrm.api_host("api-b.amocrm.ru") == "api-b.amocrm.ru"
     assert not amocrm.api_host("api-b.amocrm.ru.evil.example")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "reason"),
+    [
+        (401, {"hint": "Token has been revoked"}, AccessLost, "token_revoked"),
+        (401, {"hint": "Token has expired"}, AccessLost, "amocrm_idle"),
+        (401, {"hint": "Client authentication failed"}, Misconfigured, "amocrm_keys_wrong"),
+        (400, {"hint": "Check the `redirect_uri` parameter"}, Misconfigured, "amocrm_keys_wrong"),
+        (400, {"hint": "Authorization code has expired"}, AccessLost, "amocrm_code_spent"),
+        (402, {"title": "Payment Required"}, AccessLost, "amocrm_unpaid"),
+        (403, None, AccessLost, "amocrm_refused_address"),
+        (500, {}, Retry, "oauth_unreachable"),
+        (429, {}, Retry, "oauth_unreachable"),
+    ],
+)
+def test_refusal_of_the_token_endpoint_has_its_own_cure(
+    status: int, body: dict[str, str] | None, kind: type[EndError], reason: str
+) -> None:
+    raw = b"<html>" if body is None else json.dumps(body).encode()
+
+    error = provider._refusal(Answer(status, {}, raw, 1))
+
+    assert isinstance(error, kind) and error.reason == reason
