@@ -109,6 +109,7 @@ function showMarket(user) {
   for (const one of widgets) {
     const name = one.object.i18n(one.facts.manifest.widget.name);
     const tile = make("button", "tile", name, make("small", "", one.facts.status === "installed" ? "Установлено" : "Не установлено"));
+    tile.dataset.code = one.facts.code;
     tile.addEventListener("click", () => showModal(one, user));
     main.append(tile);
   }
