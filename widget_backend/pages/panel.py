@@ -40,7 +40,7 @@ MAX_TEXT_BODY = 256 * 1024
 KEY_CHARS = range(16, 65)
 API = "/embedded/panel/api"
 View = Callable[..., Any]
-_LEFT_TO_SCRIPTS = {name: f"{{{name}}}" for name in ("count", "left", "megabytes", "name")}
+LEFT_TO_SCRIPTS = {name: f"{{{name}}}" for name in ("count", "left", "megabytes", "name")}
 """Values of texts that only the page's scripts know."""
 
 
@@ -68,7 +68,7 @@ def _card_page(seat: Seat) -> Response:
             "view": seat.view,
         },
         "words": {
-            slug: seat.words(slug, **_LEFT_TO_SCRIPTS)
+            slug: seat.words(slug, **LEFT_TO_SCRIPTS)
             for slug in texts.slugs("pages.panel")
             if not slug.startswith("settings_")
         },
