@@ -99,8 +99,13 @@ def test_first_message_makes_the_source_of_its_channel_once(office: Office) -> N
     assert sources[0]["origin_code"] == office.made["channels"][0]["code"]
 
 
-def test_later_message_costs_no_call_but_its_own(office: Office) -> None:
+def test_first_message_of_a_conversation_costs_four_calls_and_a_later_one_none_but_its_own(office: Office) -> None:
+    asked(office)
+    office.wait_quiet()
+    before = len(office.calls("amocrm"))
     user = asked(office)
+    office.wait_quiet()
+    assert len(office.calls("amocrm")) == before + 4
     before = len(office.calls("amocrm"))
 
     office.customer(user, text="и ещё")
@@ -188,6 +193,14 @@ def test_answer_that_cannot_be_sent_is_marked_with_its_reason(office: Office) ->
     failed = wait_for(lambda: [one for one in office.desk("status") if one["status"] == -1], what="an error in amoCRM")
     assert failed[0]["error_code"] == 901
     assert failed[0]["text"], "the manager reads why"
+
+
+def test_customer_sees_that_a_manager_is_typing(office: Office) -> None:
+    user = asked(office)
+
+    office.operator(user, typing=True)
+
+    wait_for(lambda: office.phone(user, "typing_by_community"), what="typing on the phone")
 
 
 # -------------------------------------------------------------------------------------------------- exactly once

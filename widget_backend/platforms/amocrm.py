@@ -42,11 +42,6 @@ def chats_host(host: str) -> str:
     return f"amojo.{host.partition('.')[2]}"
 
 
-def drive_host(url: str) -> str:
-    """Return the host of a files server, `drive-b.amocrm.ru`; empty when it is none. Source: amocrm.md 1.6, 3.11."""
-    return api_host(url.removeprefix("https://").rstrip("/"))
-
-
 def site(host: str, server: Server, setting: str = "account_url") -> str:
     """Return where a host answers: itself, or what the server's owner put in its place (a simulated amoCRM). `setting`: account_url or chats_url.
 

@@ -78,10 +78,6 @@ class Account:
         """Create something. Raises: the errors of the table. Source: amocrm.md 3.1 (batches are arrays)."""
         return self.call("POST", path, body, priority=priority)
 
-    def patch(self, path: str, body: object) -> Reader:
-        """Change something. Raises: the errors of the table. Source: amocrm.md 3.1."""
-        return self.call("PATCH", path, body)
-
     def call(
         self, method: str, path: str, body: object = None, *, as_user: str = "", priority: Priority = Priority.LIVE
     ) -> Reader:

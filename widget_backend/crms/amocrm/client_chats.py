@@ -35,7 +35,6 @@ class Channel:
     code: str
     bot_id: str
     secret: str
-    allowed: frozenset[str]
     features: frozenset[str]
 
     @classmethod
@@ -48,10 +47,7 @@ class Channel:
 
     @classmethod
     def _of(cls, facts: Mapping[str, object], secrets: Mapping[str, str]) -> Channel:
-        def listed(name: str) -> frozenset[str]:
-            value = facts.get(name)
-            return frozenset(str(one) for one in value) if isinstance(value, list) else frozenset()
-
+        switched_on = facts.get("features")
         id = str(facts["remote_id"])
         return cls(
             messenger=str(facts["messenger"]),
@@ -59,8 +55,7 @@ class Channel:
             code=str(facts.get("code", "")),
             bot_id=str(facts.get("bot_id", "")),
             secret=secrets.get(f"channel:{id}", ""),
-            allowed=listed("allowed_accounts"),
-            features=listed("features"),
+            features=frozenset(str(one) for one in switched_on) if isinstance(switched_on, list) else frozenset(),
         )
 
 
@@ -80,8 +75,8 @@ class Chats:
         settings = end.settings
         return cls(channel, str(settings.get("amojo_id", "")), str(settings.get("domain", "")), end.server)
 
-    def connect(self) -> str:
-        """Connect the channel to the account, under the name it was registered with; return the scope. Harmless when it is connected.
+    def connect(self) -> None:
+        """Connect the channel to the account, under the name it was registered with. Harmless when it is connected.
 
         Raises: Misconfigured: a wrong secret, an unknown channel, an account that is not on the list of a private one.
         Source: amocrm.md 2.4.
@@ -89,7 +84,7 @@ class Chats:
         body = {"account_id": self.amojo_id, "hook_api_version": "v2"}
         answer = self._send("POST", f"/v2/origin/custom/{self.channel.id}/connect", body)
         if answer.ok:
-            return _json(answer)["scope_id"].text_or(self.scope_id)
+            return
         said = _detail(answer)
         if answer.status == 404:
             raise Misconfigured("amocrm_chat_unknown", said)
@@ -133,10 +128,6 @@ class Chats:
             raise Rejected("unknown_message", _detail(answer))
         if not answer.ok:
             raise _refused(answer)
-
-    def typing(self, conversation_id: str, user_id: str) -> None:
-        """Show that the client is typing. Raises: EndError. Source: amocrm.md 2.7."""
-        self._call("POST", "/typing", {"conversation_id": conversation_id, "sender": {"id": user_id}})
 
     def history(self, chat_id: str, *, offset: int = 0, limit: int = 50) -> list[Reader]:
         """Return messages of a chat, newest first; none of a chat that is unknown or empty. Raises: EndError. Source: amocrm.md 2.7."""

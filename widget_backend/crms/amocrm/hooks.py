@@ -64,9 +64,9 @@ def verify(hook: Hook, owner: Owner) -> Kept:
             raise NotGenuine("other_account")
         if "message" in body:
             return Kept(event_id=f"m:{body['message']['message']['id'].remote_id_or('')}")
-        return Kept(keep="typing" not in body["action"])
     except Malformed:
-        return Kept()  # genuine: kept, and shown as not understood
+        pass  # genuine: kept, and shown as not understood
+    return Kept()
 
 
 def split(hook: Hook) -> Sequence[tuple[str, str, bytes]]:
