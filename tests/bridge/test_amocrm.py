@@ -16,6 +16,7 @@ from tests.sandbox import samples
 from tests.stack import Json, Stack, wait_for
 from widget_backend.bridge import keep, life, pull, registry, wake
 from widget_backend.bridge.ends import Act, Item, PullRequest
+from widget_backend.bridge.errors import Rejected
 from widget_backend.bridge.events import Direction
 from widget_backend.bridge.tenancy import transaction
 
@@ -438,3 +439,35 @@ def test_choices_come_from_the_account(office: Office) -> None:
     assert {one["name"] for one in office.made["account"]["users"]} <= people
     assert "Должность" not in fields
     assert {one.value for one in adapter.settings_catalog("modes")} == {"chats", "notes"}
+
+
+def test_card_tells_people_addresses_and_facts_as_its_viewer_sees_them(office: Office) -> None:
+    made = office.act("contact", name="Анна", phone="+79000000001", email="anna@acme.example", lead="Кружки")
+    admin = next(one for one in office.made["account"]["users"] if one["is_admin"])
+    adapter = registry.adapter(life.snapshot(office.account_id, office.connection_id))
+
+    card = adapter.read_card("lead", str(made["lead"]), str(admin["id"]))
+
+    assert (card.title, [one.name for one in card.people]) == ("Кружки", ["Анна"])
+    assert {(one.kind, one.value) for one in card.people[0].addresses} == {
+        ("phone", "+79000000001"),
+        ("email", "anna@acme.example"),
+    }
+    assert card.fields["DEAL_STATUS"] == "Первичный контакт"
+    assert card.fields["DEAL_RESPONSIBLE"] == card.fields["USER_NAME"] == admin["name"]
+    assert card.fields["CONTACT_PHONE"] == "+79000000001"
+
+
+def test_card_of_another_manager_is_refused_to_whom_it_is_closed(office: Office) -> None:
+    made = office.act("contact", name="Анна", lead="Кружки")
+    anna, ivan = (one["id"] for one in office.made["account"]["users"] if not one["is_admin"])
+    adapter = registry.adapter(life.snapshot(office.account_id, office.connection_id))
+
+    assert adapter.read_card("lead", str(made["lead"]), str(anna)).title == "Кружки"
+    with pytest.raises(Rejected) as refused:
+        adapter.read_card("lead", str(made["lead"]), str(ivan))
+    assert refused.value.reason == "card_forbidden"
+    with pytest.raises(Rejected) as gone:
+        adapter.read_card("lead", "999999999", str(anna))
+    assert gone.value.reason == "card_gone"
+    assert office.state()[0] == "active", "a forbidden card is nobody's lost access"

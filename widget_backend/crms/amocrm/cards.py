@@ -253,7 +253,7 @@ def read(account: Account, kind: str, id: str, viewer_id: str) -> Card:
         id=id,
         title=entity["name"].text_or(""),
         people=tuple(_person(one, of) for of, one in people),
-        fields=_fields(kind, entity, people),
+        fields={**_fields(kind, entity, people), **_around(account, kind, entity, viewer_id)},
     )
 
 
@@ -335,6 +335,38 @@ def _fields(kind: str, entity: Reader, people: Sequence[tuple[str, Reader]]) -> 
         if of == "contact":
             facts["CONTACT_FIRST_NAME"] = one["first_name"].text_or("") or one["name"].text_or("").split(" ")[0]
     return {name: value for name, value in facts.items() if value}
+
+
+def _around(account: Account, kind: str, entity: Reader, viewer_id: str) -> dict[str, str]:
+    """Collect what stands beside a card: who looks, and of a deal its stage and who is responsible. What cannot be read is left out.
+
+    Source: amocrm.md 3.2, 3.10.
+    """
+    users: dict[str, Reader] = {}
+
+    def user(id: str) -> Reader:
+        if id not in users:
+            users[id] = _or_nothing(account, f"users/{id}")
+        return users[id]
+
+    who = user(viewer_id)
+    facts = {"USER_ID": viewer_id, "USER_NAME": who["name"].text_or(""), "USER_EMAIL": who["email"].text_or("")}
+    if kind == "lead":
+        if responsible := entity["responsible_user_id"].remote_id_or(""):
+            facts["DEAL_RESPONSIBLE"] = user(responsible)["name"].text_or("")
+            facts["DEAL_RESPONSIBLE_EMAIL"] = user(responsible)["email"].text_or("")
+        pipeline = _or_nothing(account, f"leads/pipelines/{entity['pipeline_id'].remote_id_or('0')}")
+        facts["DEAL_PIPELINE"] = pipeline["name"].text_or("")
+        stages = {one["id"].remote_id(): one["name"].text_or("") for one in pipeline["_embedded"]["statuses"].items()}
+        facts["DEAL_STATUS"] = stages.get(entity["status_id"].remote_id_or(""), "")
+    return {name: value for name, value in facts.items() if value}
+
+
+def _or_nothing(account: Account, path: str) -> Reader:
+    try:
+        return account.get(path, priority=Priority.PERSON)
+    except (Rejected, Misconfigured):
+        return Reader(None)
 
 
 def _values(one: Reader, code: str) -> list[str]:

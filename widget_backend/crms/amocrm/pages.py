@@ -1,6 +1,6 @@
 """One-time tokens that amoCRM's pages and bots bring, and the addresses such pages have (amocrm.md 1.8).
 
-Reading and proving only: a token proves a person and his account, never his right to the card that came beside it. Each carrier has one algorithm; what
+A token proves a person and his account, never his right to the card that came beside it. Each carrier has one algorithm; what
 a token itself says about its algorithm is compared with it and otherwise not believed.
 """
 
@@ -18,7 +18,10 @@ from enum import Enum
 from urllib.parse import urlsplit
 
 from widget_backend import crypto
+from widget_backend.bridge.ends import End
 from widget_backend.bridge.errors import Misconfigured, NotGenuine
+from widget_backend.crms.amocrm.client import Account
+from widget_backend.limits import Priority
 from widget_backend.platforms import amocrm
 from widget_backend.reading import Malformed, Reader, read_json
 
@@ -85,6 +88,14 @@ def read_token(
         )
     except Malformed as error:
         raise NotGenuine("malformed") from error
+
+
+def is_administrator(end: End, user_id: str) -> bool:
+    """Ask the account whether a user is an administrator, for tokens that do not say so. Raises: EndError. Source: amocrm.md 1.8, 3.2."""
+    if not user_id.isdecimal():
+        return False
+    user = Account.of(end).get(f"users/{user_id}", priority=Priority.PERSON)
+    return user["rights"]["is_admin"].flag_or(False)
 
 
 def may_ask_from(origin: str, server: Callable[[str], object]) -> bool:
