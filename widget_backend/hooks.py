@@ -20,9 +20,7 @@ import structlog
 from sqlalchemy import func, update
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from werkzeug.exceptions import HTTPException
-from werkzeug.http import http_date
-from werkzeug.wrappers import Request, Response
+from werkzeug.http import HTTP_STATUS_CODES, http_date
 
 from widget_backend import clock, logs, metrics
 from widget_backend.accounts import forgeries
@@ -59,6 +57,24 @@ _overload: tuple[float, bool] = (0.0, False)
 _lock = Lock()
 
 
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What the caller gets."""
+
+    status: int
+    body: str
+    content_type: str = "text/plain; charset=utf-8"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class _Refused(Exception):
+    """The request cannot be read: status and words."""
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(words)
+        self.said = _Said(status, words)
+
+
 class Door:
     """WSGI: answer `POST /hooks/<key>` and `/hooks/<key>/<name>`; whatever else is asked goes to the application behind."""
 
@@ -69,44 +85,45 @@ class Door:
         """Serve one request."""
         if not environ.get("PATH_INFO", "").startswith(PREFIX):
             return self._behind(environ, start_response)
-        return receive(Request(environ))(environ, start_response)
+        said = receive(environ)
+        body = said.body.encode()
+        headers = [("Content-Type", said.content_type), ("Content-Length", str(len(body))), *said.headers]
+        start_response(f"{said.status} {HTTP_STATUS_CODES.get(said.status, 'Unknown')}", headers)
+        return [body]
 
 
-def receive(request: Request) -> Response:
+def receive(environ: WSGIEnvironment) -> _Said:
     """Take one hook.
 
     Shape: 404 unknown key, 405 not a POST, 413 body over the manifest's limit, 403 not genuine, 503 with Retry-After when we cannot keep it, 500 when
     this server is at fault (then nothing is kept, and the caller repeats), else what the adapter's `answer` says - only after the commit.
     """
-    if request.method != "POST":
-        return _plain(405, "only POST", {"Allow": "POST"})
-    key, _, name = request.path.removeprefix(PREFIX).partition("/")
+    if environ["REQUEST_METHOD"] != "POST":
+        return _Said(405, "only POST", headers=(("Allow", "POST"),))
+    path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace")  # PEP 3333
+    key, _, name = path.removeprefix(PREFIX).partition("/")
     try:
-        return _receive(request, key, name)
-    except HTTPException as error:  # a body cut short or too large
-        return _plain(error.code or 400, error.name.lower())
+        return _receive(environ, key, name)
+    except _Refused as error:
+        return error.said
     except (OperationalError, InterfaceError, PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as error:
         log.error("hook_not_kept", error=type(error).__name__)
         return _unavailable("the database is away")
     except Exception:
         log.exception("hook_failed")
-        return _plain(500, "error")
+        return _Said(500, "error")
 
 
-def _receive(request: Request, key: str, name: str) -> Response:
+def _receive(environ: WSGIEnvironment, key: str, name: str) -> _Said:
     started = time.perf_counter()
     # what a pull brought bears this name in the inbox: nobody outside may pass a body off as pulled
     found = _find(key) if name != PULLED else None
     if found is None:
-        return _plain(404, "not found")
+        return _Said(404, "not found")
     if _is_overloaded():
         metrics.hooks.labels(found.manifest.key, "overload").inc()
         return _unavailable("overloaded")
-    limit = found.manifest.capabilities.body_limit_bytes
-    request.max_content_length = limit
-    if (request.content_length or 0) > limit:
-        return _plain(413, "too large")
-    hook = _hook(request, name, found.manifest)
+    hook = _hook(environ, name, found.manifest)
     hooks = registry.hooks(found.manifest.key)
     try:
         try:
@@ -116,7 +133,7 @@ def _receive(request: Request, key: str, name: str) -> Response:
             kept = hooks.verify(hook, found.owner)
     except NotGenuine as error:
         _refuse(found, hook, error)
-        return _plain(403, "forbidden")
+        return _Said(403, "forbidden")
     trace_id = secrets.token_hex(16)
     if kept.keep:
         is_new = keep.keep(found.door, hook, kept, trace_id)
@@ -126,7 +143,7 @@ def _receive(request: Request, key: str, name: str) -> Response:
         found = _find(key, fresh=True) or found  # an answer with content needs the newest facts
     answer = hooks.answer(hook, found.owner)
     _note(found, "kept" if is_new else "repeated" if kept.keep else "answered", trace_id, time.perf_counter() - started)
-    return Response(answer.body, answer.status, content_type=answer.content_type)
+    return _Said(answer.status, answer.body, answer.content_type)
 
 
 def _note(found: _Found, outcome: str, trace_id: str, elapsed_s: float) -> None:
@@ -138,20 +155,42 @@ def _note(found: _Found, outcome: str, trace_id: str, elapsed_s: float) -> None:
         end=str(found.door.owner_id),
         account=str(found.door.account_id or ""),
         adapter=found.manifest.key,
-        duration_ms=round(elapsed_s * 1000, 1),
+        duration_ms=f"{elapsed_s * 1000:.1f}",
     )
 
 
-def _hook(request: Request, name: str, manifest: Manifest) -> Hook:
+def _hook(environ: WSGIEnvironment, name: str, manifest: Manifest) -> Hook:
     return Hook(
-        body=request.get_data(cache=False, parse_form_data=False),
+        body=_body(environ, manifest.capabilities.body_limit_bytes),
         received_at=clock.now(),
-        name=safe_text(name),
-        query=request.query_string.decode("latin-1"),
-        content_type=request.content_type or "",
-        headers={header: request.headers.get(header, "") for header in manifest.hook_headers},
-        remote_address=request.remote_addr or "",
+        name=safe_text(name) if name else "",
+        query=environ.get("QUERY_STRING", ""),
+        content_type=environ.get("CONTENT_TYPE", ""),
+        headers={
+            header: environ.get(f"HTTP_{header.upper().replace('-', '_')}", "") for header in manifest.hook_headers
+        },
+        remote_address=environ.get("REMOTE_ADDR", ""),
     )
+
+
+def _body(environ: WSGIEnvironment, limit: int) -> bytes:
+    """Read the whole body, in pieces or of a told length. Raises: _Refused."""
+    told = environ.get("CONTENT_LENGTH") or ""
+    if told and not (told.isascii() and told.isdigit()):
+        raise _Refused(400, "bad length")
+    if told and int(told) > limit:
+        raise _Refused(413, "too large")
+    if not told and not environ.get("wsgi.input_terminated"):
+        return b""
+    try:
+        body: bytes = environ["wsgi.input"].read(int(told) if told else limit + 1)
+    except OSError as error:
+        raise _Refused(400, "cut short") from error
+    if len(body) > limit:
+        raise _Refused(413, "too large")
+    if told and len(body) < int(told):
+        raise _Refused(400, "cut short")
+    return body
 
 
 def _find(key: str, *, fresh: bool = False) -> _Found | None:
@@ -216,10 +255,6 @@ def _is_overloaded() -> bool:
     return is_over
 
 
-def _unavailable(why: str) -> Response:
+def _unavailable(why: str) -> _Said:
     # a date: VK obeys nothing else (vk.md 3.1), and everybody understands one
-    return _plain(503, why, {"Retry-After": http_date(clock.now() + RETRY_AFTER)})
-
-
-def _plain(status: int, body: str, headers: dict[str, str] | None = None) -> Response:
-    return Response(body, status, headers, content_type="text/plain; charset=utf-8")
+    return _Said(503, why, headers=(("Retry-After", http_date(clock.now() + RETRY_AFTER)),))

@@ -79,13 +79,13 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
     )
 
 
-def brief(event: str, **facts: str | float) -> None:
-    """Write an `info` line at a fraction of the cost, where thousands are written a second. Ids and numbers only: nothing is masked here."""
+def brief(event: str, **facts: str) -> None:
+    """Write an `info` line at a fraction of the cost, where thousands are written a second. Ids of ours only: nothing is masked or escaped here."""
     handler = _handler
     if handler is None or not logging.getLogger().isEnabledFor(logging.INFO):
         return
-    first = {"at": clock.now().isoformat(timespec="milliseconds"), "level": "info", "event": event}
-    line = json.dumps({**first, **facts})
+    told = "".join(f', "{name}": "{fact}"' for name, fact in facts.items())
+    line = f'{{"at": "{clock.now().isoformat(timespec="milliseconds")}", "level": "info", "event": "{event}"{told}}}'
     handler.acquire()
     try:
         handler.stream.write(line + handler.terminator)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import secrets
+import socket
 
 import pytest
 import requests
 
 from tests.bridge.pair import Pair, make_pair, new_user
 from tests.stack import Stack, wait_for
+from widget_backend.bridge import registry
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +137,26 @@ def test_hook_of_a_disconnected_end_is_404(pair: Pair) -> None:
         lambda: requests.post(url, data=json.dumps({"type": "x"}), timeout=10).status_code == 404,
         what="the door closed",
     )
+
+
+def test_bodies_that_lie_about_their_length_are_told_so(shared: Pair) -> None:
+    """Speak HTTP by hand: a length that is none, a body cut short, one sent in pieces and one too large in pieces."""
+    before = _kept(shared)
+    path = shared.hook_url(shared.channel_id).removeprefix(shared.stack.url)
+
+    def ask(headers: str, body: bytes) -> bytes:
+        with socket.create_connection(("127.0.0.1", shared.stack.config.web_port), timeout=10) as connection:
+            connection.sendall(
+                f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n\r\n".encode() + body
+            )
+            connection.shutdown(socket.SHUT_WR)
+            return connection.makefile("rb").readline()
+
+    assert b" 400 " in ask("Content-Length: many", b"{}")
+    assert b" 400 " in ask("Content-Length: 100", b"{}")
+    in_pieces = b"2\r\n{}\r\n0\r\n\r\n"
+    assert b" 403 " in ask("Transfer-Encoding: chunked", in_pieces)
+    limit = registry.manifest("vk").capabilities.body_limit_bytes
+    piece = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
+    assert b" 413 " in ask("Transfer-Encoding: chunked", piece * (limit // 0x100000 + 1) + b"0\r\n\r\n")
+    assert _kept(shared) == before

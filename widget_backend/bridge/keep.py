@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
 from uuid import UUID
 
 from sqlalchemy import text
@@ -31,23 +32,18 @@ class Door:
 def keep(door: Door, hook: Hook, kept: Kept, trace_id: str) -> bool:
     """Store a genuine hook; False when the same event is already there. On return it is committed. Raises: psycopg.Error."""
     body = hook.body if kept.body is None else kept.body
-    meta = {"name": hook.name, "content_type": hook.content_type, **({"query": hook.query} if hook.query else {})}
+    meta = _meta(hook.name, hook.content_type, hook.query)
     return keeper.keep([_row(door, body, meta, kept.event_id, hook.received_at, trace_id)]) == 1
 
 
 def keep_pulled(door: Door, raws: Sequence[Raw], at: datetime) -> int:
     """Store what a pull brought; count what was new. On return it is committed. Raises: psycopg.Error."""
-    return keeper.keep(
-        [
-            _row(door, raw.body, {"name": raw.name, "content_type": ""}, raw.event_id, at, ids.new_id().hex)
-            for raw in raws
-        ]
-    )
+    return keeper.keep([_row(door, raw.body, _meta(raw.name), raw.event_id, at, ids.new_id().hex) for raw in raws])
 
 
 def put(session: Session, door: Door, raw: Raw, meta: dict[str, str], received_at: datetime, trace_id: str) -> bool:
     """Store a part of a kept hook as a hook of its own, in a transaction under way; False when the same event is already there."""
-    row = _row(door, raw.body, meta, raw.event_id, received_at, trace_id)
+    row = _row(door, raw.body, json.dumps(meta), raw.event_id, received_at, trace_id)
     return session.connection().exec_driver_sql(keeper.INSERT, row).rowcount == 1
 
 
@@ -82,12 +78,14 @@ def body_of(row: Inbox) -> bytes:
     return crypto.open_sealed(row.body, f"inbox:{row.owner_id}")
 
 
-def _row(
-    door: Door, body: bytes, meta: dict[str, str], event_id: str, received_at: datetime, trace_id: str
-) -> keeper.Row:
+@lru_cache(256)
+def _meta(name: str, content_type: str = "", query: str = "") -> str:
+    return json.dumps({"name": name, "content_type": content_type, **({"query": query} if query else {})})
+
+
+def _row(door: Door, body: bytes, meta: str, event_id: str, received_at: datetime, trace_id: str) -> keeper.Row:
     dedupe = f"e:{event_id}" if event_id else f"d:{hashlib.sha256(body).hexdigest()}"
     sealed = crypto.seal(body, f"inbox:{door.owner_id}")
     month = first_of_month(received_at)
-    meta_json = json.dumps(meta)
     owner, account = door.owner_id, door.account_id
-    return owner, account, door.is_app, month, dedupe, trace_id, meta_json, sealed, received_at
+    return owner, account, door.is_app, month, dedupe, trace_id, meta, sealed, received_at
