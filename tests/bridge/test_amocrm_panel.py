@@ -248,3 +248,60 @@ def test_file_goes_with_the_message(talked: tuple[Office, int, Json]) -> None:
 
     shown = manager.get(path)["items"][-1]["files"]
     assert [one["name"] for one in shown] == ["price.txt"] and requests.get(shown[0]["url"], timeout=10).ok
+
+
+# -- settings ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("who", ["administrator", "employee"])
+def test_role_that_the_token_does_not_say_is_asked_of_the_account(office: Office, who: str) -> None:
+    employee = 0 if who == "administrator" else office.act("user", rights="A")["id"]
+    manager = Manager(office, {}, employee)
+    answer = manager.click(place="settings", token=manager.token(is_admin=None))
+    page = requests.get(answer.json()["url"], timeout=20).text
+
+    assert ('name="do" value="settings"' in page) is (who == "administrator")
+    assert manager.origin in page
+
+
+def test_form_of_an_employee_changes_nothing(office: Office) -> None:
+    employee = office.act("user", rights="A")["id"]
+    page = requests.get(Manager(office, {}, employee).click(place="advanced").json()["url"], timeout=20).text
+    token = re.search(r'name="token" value="([^"]+)"', page)
+    assert token
+    url = f"{office.stack.url}/embedded/panel/settings"
+    for do in ("routes", "settings", "reconnect"):
+        assert "<button" not in requests.post(url, data={"token": token[1], "do": do}, timeout=20).text
+    assert office.rows("select count(*) from routes")[0][0] == 1
+    ticket = Manager(office, {"kind": "lead", "id": "5"}).click().json()["url"].partition("ticket=")[2]
+    assert requests.post(url, data={"token": ticket, "do": "settings"}, timeout=10).status_code == 403
+
+
+def test_fifty_beginnings_at_once_make_one_conversation_and_one_message(office: Office) -> None:
+    user = new_user()
+    office.customer(user, allow=True)
+    made = office.act("contact", name="Анна", lead="Заказ")
+    page = {"field_code": "POSITION", "values": [{"value": f"https://vk.com/id{user}"}]}
+    url = f"{office.stack.peers['amocrm']['account_url'].replace('{host}', office.host)}/api/v4/contacts/{made['contact']}"
+    token = office.act("pair", client_id=office.client_id)["access_token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    assert requests.patch(url, json={"custom_fields_values": [page]}, headers=headers, timeout=10).ok
+    manager = Manager(office, {"kind": "lead", "id": str(made["lead"])}).opened()
+    whom = next(one for one in manager.get("card")["recipients"] if one["can"])
+    body = {
+        "recipient": whom["key"],
+        "channel": whom["channels"][0]["id"],
+        "text": "Первое слово",
+        "files": [],
+        "key": "b" * 32,
+    }
+
+    with ThreadPoolExecutor(50) as crowd:
+        answers = list(crowd.map(lambda _: manager.call("POST", "dialogs", json=body), range(50)))
+    office.wait_got(user, "Первое слово")
+    office.wait_quiet()
+
+    done = [one.json() for one in answers if one.status_code == 200]
+    assert done and len({(one["id"], one["message"]) for one in done}) == 1
+    assert len(manager.get("conversations")["items"]) == 1
+    assert office.got(user).count("Первое слово") == 1

@@ -18,13 +18,14 @@ from flask import Blueprint, Response, jsonify, request, url_for
 from redis import RedisError
 from sqlalchemy import select
 
+from oauth import store
 from oauth.keys import redirect_uri
 from widget_backend import clock, crypto
 from widget_backend.accounts import forgeries
 from widget_backend.accounts.models import Account, App
 from widget_backend.bridge import life, registry, runtime
 from widget_backend.bridge.ends import Manifest, Side
-from widget_backend.bridge.errors import NotGenuine
+from widget_backend.bridge.errors import EndError, NotGenuine
 from widget_backend.bridge.models import EndRecord
 from widget_backend.bridge.tenancy import transaction
 from widget_backend.problems import Unauthenticated
@@ -189,7 +190,7 @@ def _seat(manifest: Manifest, asked: Reader, locale: str) -> Seat:
         end_id=str(known[1]) if known else "",
         remote_id=visitor.remote_id,
         user_id=visitor.user_id,
-        is_admin=bool(visitor.is_admin),
+        is_admin=_is_admin(pages, app, visitor, known) if place != "card" else bool(visitor.is_admin),
         origin=request.headers["Origin"],
         locale=locale,
         place=place,
@@ -198,6 +199,20 @@ def _seat(manifest: Manifest, asked: Reader, locale: str) -> Seat:
         id=asked["card"]["id"].text_or("")[:40],
         since=int(clock.now().timestamp()),
     )
+
+
+def _is_admin(pages: Any, app: App, visitor: Any, known: tuple[UUID, UUID] | None) -> bool:
+    """Tell whether a visitor may change settings: his token says so, else the account, else it was he who installed."""
+    if visitor.is_admin is not None:
+        return bool(visitor.is_admin)
+    if known is None:
+        waiting = store.unclaimed(app.id, visitor.remote_id)
+        return waiting is not None and crypto.same(waiting.facts.get("user_id", ""), visitor.user_id)
+    try:
+        return bool(pages.is_administrator(life.snapshot(*known), visitor.user_id))
+    except EndError as error:
+        log.warning("administrator_unknown", adapter=app.adapter, reason=error.reason)
+        return False
 
 
 # -- small parts -------------------------------------------------------------------------------------------------------
