@@ -44,6 +44,8 @@ def arrive(key: str) -> Response:
     app = _app(key)
     if app is None or request.args.get("client_id", app.client_id) != app.client_id:
         return _plain(404)
+    if not request.args:
+        return _plain(200)  # the provider asks whether its form names an address that answers (amocrm.md 1.1)
     if "state" in request.args:
         return _consented(app)
     if request.args.get("error"):

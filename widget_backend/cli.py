@@ -18,6 +18,7 @@ from widget_backend import backup as backups
 from widget_backend import config as settings
 from widget_backend import create_app, doctor, local_secrets, settings_page, widget_archive, widget_check
 from widget_backend import run as running
+from widget_backend.accounts import server_owner
 from widget_backend.accounts.apps import add as add_app
 from widget_backend.accounts.apps import set_channel
 from widget_backend.accounts.models import App
@@ -164,6 +165,26 @@ def make_widget(server: str, brand: str, brand_ru: str, out: Path, widget_versio
 @main.group("app")
 def apps() -> None:
     """Keys of this server at a CRM, for every account (a catalogue app)."""
+
+
+@apps.command("page")
+@explained
+def app_page() -> None:
+    """Print a link that lets you set up integrations of the whole server in the cabinet; it opens for 15 minutes."""
+    config = Config.from_env()
+    with create_app(config).app_context():
+        click.echo(f"{config.public_url}/apps/server?ticket={server_owner.ticket()}")
+
+
+@apps.command("list")
+@explained
+def app_list() -> None:
+    """List the apps of this server and of its accounts, one line of JSON each, without their secrets."""
+    with create_app(Config.from_env()).app_context(), transaction(None) as session:
+        for app in session.scalars(select(App).order_by(App.created_at, App.id)):
+            whose = str(app.account_id) if app.account_id else "server"
+            facts = {"adapter": app.adapter, "client_id": app.client_id, "title": app.title, "for": whose}
+            click.echo(json.dumps({**facts, "channels": [one.messenger for one in app.channels]}, ensure_ascii=False))
 
 
 @apps.command("add")

@@ -13,12 +13,12 @@ from werkzeug.wrappers import Response as Redirect
 
 from oauth import installs, routes, store
 from widget_backend import crypto, ids, language
-from widget_backend.accounts import access, apps, throttle
+from widget_backend.accounts import access, apps, integrations, server_owner, throttle
 from widget_backend.accounts.models import App, AuditEntry
 from widget_backend.bridge import registry, runtime, setup
 from widget_backend.bridge.tenancy import transaction
 from widget_backend.crypto import BadToken
-from widget_backend.pages import words
+from widget_backend.pages import apps_setup, words
 from widget_backend.pages.shell import blueprint, go, not_found, page, say
 from widget_backend.problems import TooMany
 
@@ -36,6 +36,16 @@ def new_app(adapter: str) -> str | Response | Redirect:
     if manifest is None:
         return go("new_end", adapter=adapter)
     who = access.who()
+    if manifest.door == "app":
+        return page(
+            "app_begin.html",
+            manifest=manifest,
+            apps=[one for one in integrations.listed(who.account_id, [adapter]) if not integrations.is_draft(one)],
+            may_manage=lambda app: server_owner.may_manage(who, app.account_id),
+            title_of=apps_setup.title_of,
+            platforms=apps_setup.platforms,
+            is_owner=server_owner.is_owner(who),
+        )
     key, error = ids.new_key(), ""
     client_id, secret = request.form.get("client_id", "").strip(), request.form.get("client_secret", "").strip()
     if request.method == "POST":
