@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import requests
@@ -17,6 +19,7 @@ from tests.bridge.amocrm import Office, make_office, register
 from tests.bridge.conftest import PATIENCE
 from tests.bridge.pair import new_user
 from tests.browser.conftest import CHROMIUM, DRIVER, SHOTS, Window
+from tests.sandbox import samples
 from tests.stack import Stack, wait_for
 from widget_backend import configure_bridge, crypto, widget_archive, widget_check
 from widget_backend.accounts.signup import create_account
@@ -185,6 +188,44 @@ def test_answer_that_cannot_leave_says_why_and_how_to_repeat(office: Office, win
     page.find(".open-talk .notice")
     card.shoot("amocrm-denied")
     assert card.complaints() == []
+
+
+def test_chat_is_begun_without_a_word_and_a_file_follows(office: Office, window: Open, tmp_path: Path) -> None:
+    user = new_user()
+    office.customer(user, allow=True)
+    lead = deal(office, "Ольга", user)
+    card = Card(window(), office, f"leads/detail/{lead}")
+    page = card.window
+    card.press("start")
+    page.find("[name=channel]:checked")
+    page.click("button[type=submit]")
+    page.find(".bubble.mine", says="Чат инициализирован")
+    office.wait_quiet()
+    assert office.got(user) == []
+
+    price = tmp_path / "price.pdf"
+    price.write_bytes(samples.pdf())
+    page.driver.execute_script("document.querySelector('input[type=file]').click = () => {}")
+    page.driver.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(price))
+    page.find(".files li", says="КБ")
+    page.find("#text").send_keys("Наш прайс", Keys.ENTER)
+    page.find(".bubble.mine .file", says="price.pdf")
+    office.wait_got(user, "Наш прайс")
+    card.shoot("amocrm-file")
+    assert card.complaints() == []
+
+
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_panel_speaks_the_language_of_the_crm_and_fits_the_narrow_column(
+    office: Office, window: Open, language: str
+) -> None:
+    lead = deal(office, "Anna", new_user())
+    card = Card(window(), office, f"leads/detail/{lead}?lang={language}")
+    card.press("start")
+    card.window.find(".choice")
+    card.shoot(f"amocrm-start-{language}")
+    said = card.window.find("main").text
+    assert not re.search("[А-Яа-яЁё]", said.replace("Должность", "").replace("Телефон", "").replace("Сообщество", ""))
 
 
 def test_new_card_asks_to_be_saved_first(office: Office, window: Open) -> None:
