@@ -200,6 +200,7 @@ def test_chat_is_begun_without_a_word_and_a_file_follows(office: Office, window:
     page.find("[name=channel]:checked")
     page.click("button[type=submit]")
     page.find(".bubble.mine", says="Чат инициализирован")
+    assert page.find(".talk-head strong").text == "Ольга"
     office.wait_quiet()
     assert office.got(user) == []
 

@@ -53,7 +53,9 @@ def page() -> Response:
     try:
         seat, _age = read_seat(request.args.get("ticket", ""), "panel_open")
     except Unauthenticated:
-        return Response(texts.text("pages.panel.ticket_spent", "ru"), 403, content_type="text/plain; charset=utf-8")
+        return Response(
+            texts.text("pages.panel.ticket_spent", language.current()), 403, content_type="text/plain; charset=utf-8"
+        )
     language.choose(seat.locale)
     return _card_page(seat) if seat.place == "card" else panel_settings.show(seat)
 
@@ -117,8 +119,8 @@ def card(seat: Seat) -> Response:
 @seated
 def conversations(seat: Seat) -> Response:
     """List the conversations of the card, the latest first."""
-    found = panel_view.listed(seat, panel_card.read(seat))
-    return jsonify(items=[panel_view.conversation(seat, one) for one in found])
+    read = panel_card.read(seat)
+    return jsonify(items=[panel_view.conversation(seat, one, read) for one in panel_view.listed(seat, read)])
 
 
 @blueprint.get(f"{API}/conversations/<uuid:conversation_id>/messages")

@@ -20,7 +20,7 @@ from sqlalchemy import select
 
 from oauth import store
 from oauth.keys import redirect_uri
-from widget_backend import clock, crypto
+from widget_backend import clock, crypto, language
 from widget_backend.accounts import forgeries
 from widget_backend.accounts.models import Account, App
 from widget_backend.bridge import life, registry, runtime
@@ -247,8 +247,7 @@ def _refused(adapter: str, why: str) -> Response:
 
 
 def _said(adapter: str, status: int, slug: str, locale: str = "") -> Response:
-    language = locale or ("ru" if request.accept_languages.best_match(("ru", "en", "es"), "ru") == "ru" else "en")
-    body = {"detail": text(f"pages.panel.{slug}", language), "reason": slug} if slug else {}
+    body = {"detail": text(f"pages.panel.{slug}", locale or language.current()), "reason": slug} if slug else {}
     answer = jsonify(body)
     answer.status_code = status
     answer.headers["Cache-Control"] = "no-store"

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from widget_backend import files, texts
-from widget_backend.bridge import composer, dialogs, quick_replies, recipients, registry, repeat, uploads
+from widget_backend.bridge import cards, composer, dialogs, quick_replies, recipients, registry, repeat, uploads
 from widget_backend.bridge.dialogs import Dialog, Talk
 from widget_backend.bridge.ends import Card, Side
 from widget_backend.bridge.events import Direction, Kind
@@ -70,13 +70,13 @@ def network(stop: Stop) -> str:
 # -- conversations -----------------------------------------------------------------------------------------------------
 
 
-def conversation(seat: Seat, dialog: Dialog) -> Json:
-    """Say how a conversation stands, for the list."""
-    last = dialog.last
-    place = dialog.conversation.place
+def conversation(seat: Seat, dialog: Dialog, read: Card) -> Json:
+    """Say how a conversation stands, for the list. Whom the network has not named yet has his name in the card."""
+    last, place = dialog.last, dialog.conversation.place
+    named = {cards.key(one.kind, one.remote_id): one.name for one in read.people if one.name}
     return {
         "id": str(dialog.conversation.id),
-        "client": dialog.conversation.title or dialog.client.name or dialog.client.remote_id,
+        "client": dialog.conversation.title or dialog.client.name or named.get(dialog.contact, dialog.client.remote_id),
         "network": network(dialog.channel),
         "channel": dialog.channel.title,
         "place": seat.words(f"place_{place}") if place != "direct" else "",
@@ -188,7 +188,7 @@ def upload(seat: Seat, one: uploads.Upload) -> Json:
 def begun(seat: Seat, read: Card, conversation_id: UUID) -> Json:
     """Say which conversation a dialog was begun in, as the list would."""
     known = next((one for one in listed(seat, read) if one.conversation.id == conversation_id), None)
-    return conversation(seat, known) if known else {"id": str(conversation_id)}
+    return conversation(seat, known, read) if known else {"id": str(conversation_id)}
 
 
 def listed(seat: Seat, read: Card) -> list[Dialog]:
