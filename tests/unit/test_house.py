@@ -37,7 +37,9 @@ MAY_CATCH_EVERYTHING = {
     "widget_backend/hooks.py",  # whoever calls gets an answer
     "widget_backend/bridge/inbox.py",  # a hook that cannot be read stops nobody
     "widget_backend/bridge/split.py",  # the same for an app's
-    "widget_backend/bridge/deliver.py",  # a bug with an open attempt is `uncertain`
+    "widget_backend/bridge/deliver.py",  # a bug with an open attempt is `uncertain`; one before it holds that conversation alone
+    "widget_backend/bridge/faults.py",  # whose fault it is: an end that cannot be read, or one message
+    "widget_backend/bridge/held.py",  # an event that waited and cannot be recorded stops no other
     "widget_backend/bridge/keeper.py",  # handed to the thread that waits
     "widget_backend/bridge/presence.py",  # a sign of typing has nobody to tell
     "widget_backend/wire.py",  # gives the connection back and raises

@@ -89,18 +89,18 @@ def _load_fields(kind: Any, stored: Mapping[str, Any]) -> Any:
     values: dict[str, Any] = {}
     for field in fields(kind):
         if field.name in stored:
-            values[field.name] = _load(field.name, stored[field.name])
+            values[field.name] = _load(field.name, str(field.type), stored[field.name])
     return kind(**values)
 
 
-def _load(name: str, item: Any) -> Any:
+def _load(name: str, kind: str, item: Any) -> Any:
     if item is None:
         return None
     if name in _ENUMS:
         return _ENUMS[name](item)
-    if name.endswith("_at") or name == "at":
+    if kind.startswith("datetime"):
         return datetime.fromisoformat(item)
-    if name == "window":
+    if kind.startswith("timedelta"):
         return timedelta(seconds=item)
     if name in _NESTED:
         inner = _NESTED[name]

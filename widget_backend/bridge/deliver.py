@@ -17,11 +17,11 @@ from uuid import UUID
 import structlog
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from widget_backend import clock, outside
-from widget_backend.bridge import gate, items, lanes, life, outcomes, plan, registry, routes, runtime
+from widget_backend.bridge import faults, gate, items, lanes, life, outcomes, plan, registry, routes, runtime
 from widget_backend.bridge.ends import Act, End, Item, NotThere, Outcome, Repeat, Side
 from widget_backend.bridge.errors import EndError, Rejected, Retry, Uncertain
 from widget_backend.bridge.items import Head
@@ -33,7 +33,7 @@ from widget_backend.bridge.route import Outbox
 from widget_backend.bridge.routes import Stop
 from widget_backend.bridge.settle import Settlement, lock
 from widget_backend.bridge.statuses import Status
-from widget_backend.bridge.tenancy import transaction
+from widget_backend.bridge.tenancy import is_away, transaction
 from widget_backend.limits import LimitWait
 from widget_backend.outside import MaybeSent, NotSent, OutsideError
 
@@ -83,7 +83,7 @@ def deliver(batch: Batch, *, may_go_on: Callable[[], bool]) -> Result:
     held: Sequence[UUID] = batch.conversations
     try:
         while held and may_go_on():
-            prepared = prepare(batch, held)
+            prepared = _prepared(batch, held)
             if not prepared.calls or prepared.end is None:
                 held = prepared.held
                 continue
@@ -108,18 +108,32 @@ def _settled(
         try:
             return outcomes.settle(batch, calls, results)
         except DBAPIError as error:
-            if time.monotonic() > until or not _may_pass(error):
+            if time.monotonic() > until or not is_away(error):
                 raise
             log.warning("settle_again", end=str(batch.end_id), error=type(error.orig).__name__)
             time.sleep(SETTLE_AGAIN_S)
 
 
-def _may_pass(error: DBAPIError) -> bool:
-    """Tell trouble of the database (away, restarting, a tie that it broke) from our own."""
-    return isinstance(error, OperationalError) or error.connection_invalidated
-
-
 # -------------------------------------------------------------------------------------------------------------- prepare
+
+
+def _prepared(batch: Batch, conversations: Sequence[UUID]) -> Prepared:
+    """Prepare; after a fault of ours each conversation apart, so that one that we cannot handle holds no other."""
+    try:
+        return prepare(batch, conversations)
+    except Exception as error:
+        if is_away(error):
+            raise
+        if len(conversations) == 1:
+            log.exception("prepare_failed", end=str(batch.end_id), conversation=str(conversations[0]))
+            faults.set_aside(batch, conversations[0])
+            return Prepared(None, [], ())
+    apart = [_prepared(batch, [conversation]) for conversation in conversations]
+    return Prepared(
+        next((one.end for one in apart if one.end is not None), None),
+        [call for one in apart for call in one.calls],
+        tuple(conversation for one in apart for conversation in one.held),
+    )
 
 
 def prepare(batch: Batch, conversations: Sequence[UUID]) -> Prepared:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 from uuid import UUID
 
+import structlog
 from sqlalchemy import delete, exists, func, select, tuple_
 from sqlalchemy.orm import Session
 
@@ -14,7 +15,9 @@ from widget_backend.bridge.changes import ECHO_WAIT
 from widget_backend.bridge.models import EndRecord, MessageKey, Parked
 from widget_backend.bridge.record import Recorder
 from widget_backend.bridge.routes import Map, Stop, read, stop_of
-from widget_backend.bridge.tenancy import transaction
+from widget_backend.bridge.tenancy import is_away, transaction
+
+log = structlog.get_logger()
 
 MESSAGE_WAIT = timedelta(days=7)
 
@@ -31,7 +34,7 @@ def release(
 
     Shape: `named` are (scope, remote id). Tells whether anything now waits in a lane.
     """
-    mine = select(Parked).where(Parked.end_id == stop.id).order_by(Parked.id)
+    mine = select(Parked).where(Parked.end_id == stop.id).order_by(Parked.id).with_for_update(skip_locked=True)
     echoes = mine.where(Parked.conversation_id.in_(conversation_ids), Parked.waits_for == "echo")
     waiting = list(session.scalars(echoes))
     if named:
@@ -43,7 +46,7 @@ def release(
 def release_overdue(account_id: UUID, end_id: UUID) -> bool:
     """Record the echoes of one end that waited longer than any call lasts, and changes whose message came while they were being parked.
 
-    Changes of messages that never came are forgotten.
+    Changes of messages that never came are forgotten, and so is what could not be recorded in all that time.
     """
     with transaction(account_id) as session:
         row = session.get(EndRecord, end_id)
@@ -60,18 +63,36 @@ def release_overdue(account_id: UUID, end_id: UUID) -> bool:
                 | ((Parked.waits_for == "message") & is_known),
             )
             .order_by(Parked.id)
+            .with_for_update(skip_locked=True)  # whoever settles may be at them
         ).all()
-        session.execute(
-            delete(Parked).where(
-                Parked.end_id == end_id, Parked.waits_for == "message", Parked.at < func.now() - MESSAGE_WAIT
-            )
-        )
-        return _record(session, stop_of(row), read(session), account_id, overdue)
+        has_work = _record(session, stop_of(row), read(session), account_id, overdue)
+        session.execute(delete(Parked).where(Parked.end_id == end_id, Parked.at < func.now() - MESSAGE_WAIT))
+        return has_work
 
 
 def _record(session: Session, stop: Stop, map: Map, account_id: UUID, waiting: Sequence[Parked]) -> bool:
+    """Record what waited. What cannot be recorded stops nobody: it goes on waiting, is logged each time, and is forgotten like the rest."""
     if not waiting:
         return False
+    try:
+        with session.begin_nested():
+            return _take(session, stop, map, account_id, waiting)
+    except Exception as error:
+        if is_away(error):
+            raise
+    has_work = False
+    for parked in waiting:
+        try:
+            with session.begin_nested():
+                has_work |= _take(session, stop, map, account_id, [parked])
+        except Exception as error:
+            if is_away(error):
+                raise
+            log.exception("held_event_failed", end=str(stop.id), trace=parked.trace_id)
+    return has_work
+
+
+def _take(session: Session, stop: Stop, map: Map, account_id: UUID, waiting: Sequence[Parked]) -> bool:
     events = [(codec.load(parked.event), parked.trace_id) for parked in waiting]
     for parked in waiting:
         session.delete(parked)

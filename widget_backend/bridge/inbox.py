@@ -12,7 +12,6 @@ from uuid import UUID, uuid4
 
 import structlog
 from sqlalchemy import func, select, text, update
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from widget_backend import clock, metrics
@@ -22,7 +21,7 @@ from widget_backend.bridge.errors import AccessLost, EndError
 from widget_backend.bridge.events import EndBroken, EndChanged, EndRevoked, Event, Ignored, TypingStarted, Unparsed
 from widget_backend.bridge.models import EndRecord, Gate, Inbox
 from widget_backend.bridge.record import Recorder
-from widget_backend.bridge.tenancy import transaction
+from widget_backend.bridge.tenancy import is_away, transaction
 
 log = structlog.get_logger()
 
@@ -142,12 +141,6 @@ def _one_by_one(lease: Lease) -> bool:
                 .values(inbox_not_before=func.now() + text(f"interval '{min(tries, 5)} seconds'"))
             )
         return tries >= TRIES
-
-
-def is_away(error: Exception) -> bool:
-    """Tell a database that is away, or broke a tie, from a hook that it cannot hold (SQLSTATE class 54: a limit of the program)."""
-    state = str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
-    return isinstance(error, OperationalError) and not state.startswith("54")
 
 
 def _still_ours(session: Session, lease: Lease) -> bool:

@@ -308,6 +308,7 @@ class Recorder:
                 Parked.waits_for == "message",
             )
             .order_by(Parked.id)
+            .with_for_update(skip_locked=True)  # the schedule may be at them (held)
         ).all()
         for parked in waiting:
             self.session.delete(parked)

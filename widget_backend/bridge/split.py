@@ -25,7 +25,7 @@ from widget_backend.bridge import inbox, keep, life, registry
 from widget_backend.bridge.ends import Raw
 from widget_backend.bridge.inbox import DONE, GIVEN_UP, NEW
 from widget_backend.bridge.models import EndKey, Inbox
-from widget_backend.bridge.tenancy import transaction
+from widget_backend.bridge.tenancy import is_away, transaction
 from widget_backend.crypto import CryptoError
 
 log = structlog.get_logger()
@@ -202,7 +202,7 @@ def _cut(session: Session, app: App, row: Inbox, ends: _Ends) -> None:
                 (door, keep.put(session, door, raw, row.meta, row.received_at, row.trace_id)) for door, raw in placed
             ]
     except Exception as error:
-        if inbox.is_away(error):
+        if is_away(error):
             raise
         _give_up(app, row, error)
         return

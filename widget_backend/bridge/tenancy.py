@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from uuid import UUID
 
 from sqlalchemy import Connection, event
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session, SessionTransaction
 
 from widget_backend.bridge import runtime
@@ -39,6 +40,14 @@ def transaction(account_id: UUID | str | None) -> Iterator[Session]:
     """Open one transaction of one account (None: only the exempt tables are seen); commit at the end, roll back on an error."""
     with as_account(account_id), Session(runtime.get().engine, expire_on_commit=False) as session, session.begin():
         yield session
+
+
+def is_away(error: Exception) -> bool:
+    """Tell a database that is away, or broke a tie, from what it cannot hold (SQLSTATE class 54: a limit of the program)."""
+    if not isinstance(error, DBAPIError):
+        return False
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    return error.connection_invalidated or (isinstance(error, OperationalError) and not state.startswith("54"))
 
 
 @event.listens_for(Session, "after_begin")

@@ -54,6 +54,7 @@ events: st.SearchStrategy[Event] = st.one_of(
         forwards=st.lists(forwards, max_size=2).map(tuple),
         payload=short,
         is_automatic=st.booleans(),
+        send_until=st.none() | moments,
         window=st.none() | st.timedeltas(timedelta(0), timedelta(days=30)),
         session=st.dictionaries(short, short, max_size=2),
         **common,
