@@ -224,6 +224,27 @@ def test_lost_answer_leaves_one_message(office: Office, repeated: str) -> None:
     assert office.seen(user) == ["до", "под шум"]
 
 
+@pytest.mark.parametrize("mode", ["chats", "notes"])
+def test_lost_answers_on_the_way_make_no_second_contact_or_deal(office: Office, mode: str) -> None:
+    office.settings(mode=mode, contact_name="%NAME% %IDENTITY%")
+    users = [new_user() for _ in range(3)]
+    office.faults("amocrm", only_account=office.host, lose_answers_rate=0.1)
+    try:
+        for user in users:
+            office.customer(user, text=f"вопрос {user}")
+        for user in users:
+            office.wait_status(f"вопрос {user}", office.connection_id, "delivered", within_s=90)
+    finally:
+        office.faults("amocrm", only_account="", lose_answers_rate=0)
+
+    assert len(office.entities("contacts")) == 3
+    assert len(office.entities("leads")) == 3
+    if mode == "chats":
+        assert [office.seen(user) for user in users] == [[f"вопрос {user}"] for user in users]
+    else:
+        assert [len(notes_of(office, str(lead["id"]))) for lead in office.entities("leads")] == [1, 1, 1]
+
+
 def test_answer_whose_hook_was_lost_is_found_in_the_history(office: Office) -> None:
     user = asked(office)
     office.operator(user, text="первый")

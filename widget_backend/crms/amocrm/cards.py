@@ -70,7 +70,7 @@ class Desk:
     def contact(self, item: Item) -> tuple[str, bool]:
         """Find the contact of a client by his phone, or make one; return (id, is new)."""
         phone = digits(item.conversation.client.person.phone)
-        found = self._by_phone(phone) if phone else ""
+        found = self._by_phone(phone) if phone else self._made_before(item) if item.started_at else ""
         return (found, False) if found else (self._make_contact(item), True)
 
     def tie(self, kind: str, id: str, contact_id: str) -> None:
@@ -125,10 +125,31 @@ class Desk:
                 return one["id"].remote_id()
         return ""
 
+    def _made_before(self, item: Item) -> str:
+        """Find the contact that an earlier try made, if its answer was lost: the only one of that name made since then, and nothing written to it yet."""
+        name, since = self._contact_name(item), (item.sent_at - _CLOCKS).timestamp()
+        found = self._account.get("contacts", {"query": name, "limit": 50, "with": "leads"})
+        fresh = [
+            one
+            for one in found["_embedded"]["contacts"].items()
+            if one["name"].text_or("") == name and one["created_at"].integer_or(0) >= since
+        ]
+        untouched = [one["id"].remote_id() for one in fresh if self._is_untouched(one)]
+        return untouched[0] if len(untouched) == 1 else ""
+
+    def _is_untouched(self, contact: Reader) -> bool:
+        leads = [one["id"].remote_id() for one in contact["_embedded"]["leads"].items()]
+        if len(leads) > 1 or self._account.get("contacts/chats", {"contact_id": contact["id"].remote_id()}).is_there:
+            return False
+        return not any(self._account.get(f"leads/{id}/notes", {"limit": 1}).is_there for id in leads)
+
+    def _contact_name(self, item: Item) -> str:
+        name = words.filled(self._text("contact_name", "%NAME%"), item.conversation, self._locale)
+        return name or words.name_of(item.conversation)
+
     def _make_contact(self, item: Item) -> str:
-        conversation, person = item.conversation, item.conversation.client.person
-        name = words.filled(self._text("contact_name", "%NAME%"), conversation, self._locale)
-        body: dict[str, object] = {"name": name or words.name_of(conversation)}
+        person = item.conversation.client.person
+        body: dict[str, object] = {"name": self._contact_name(item)}
         fields: list[dict[str, object]] = []
         if person.phone:
             fields.append({"field_code": "PHONE", "values": [{"value": person.phone, "enum_code": "MOB"}]})
