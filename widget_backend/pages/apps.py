@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
-from flask import flash, make_response, redirect, request
+from flask import flash, make_response, request
 from flask.wrappers import Response
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -100,7 +100,7 @@ def claim() -> Redirect:
 
 @blueprint.post("/apps/<uuid:app_id>/start")
 @access.requires(access.may_configure)
-def start_grant(app_id: UUID) -> Redirect:
+def start_grant(app_id: UUID) -> Response:
     """Go to the CRM at an address, where its admin grants access to an app of this server or account."""
     who = access.who()
     with transaction(who.account_id) as session:
@@ -109,7 +109,11 @@ def start_grant(app_id: UUID) -> Redirect:
         not_found()
         raise KeyError(app_id)
     address = request.form.get("address", "").strip()[:200]
-    return redirect(routes.start_url(who.account_id, app.id, address, locale=language.current()), 303)
+    way = routes.start_url(who.account_id, app.id, address, locale=language.current())
+    left = make_response(page("leaving.html", way=way, name=words.adapter(app.adapter)))
+    # our policy lets no form lead to another site, not even by a redirect: the page itself goes there
+    left.headers["Refresh"] = f"0; url={way}"
+    return left
 
 
 @blueprint.post("/apps/<uuid:app_id>/secret")

@@ -174,7 +174,9 @@ def shown(app: App, error: str = "", given: dict[str, str] | None = None) -> str
     who = access.who()
     used = integrations.users(app)
     mine = [one for one in used if one.account_id == who.account_id]
-    facts = {name: str(app.settings.get(name) or "") for name in (*BRAND_FIELDS, "widget_code", "platform")}
+    ours = {"brand": texts.text("pages.common.brand", "en"), "brand_ru": texts.text("pages.common.brand", "ru")}
+    told = {name: str(app.settings.get(name) or "") for name in (*BRAND_FIELDS, "widget_code", "platform")}
+    facts = told if told["brand"] else {**told, **ours}
     return page(
         "app_setup.html",
         app=app,
