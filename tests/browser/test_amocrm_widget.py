@@ -190,6 +190,31 @@ def test_answer_that_cannot_leave_says_why_and_how_to_repeat(office: Office, win
     assert card.complaints() == []
 
 
+def test_message_that_failed_says_why_and_is_sent_again_by_a_button(office: Office, window: Open) -> None:
+    user = new_user()
+    office.customer(user, text="Перезвоните")
+    office.wait_seen(user, "Перезвоните")
+    lead = [one for one in office.desk("entity") if one["entity"] == "leads"][-1]
+    card = Card(window(), office, f"leads/detail/{lead['id']}")
+    page = card.window
+    card.press("talks")
+    page.click(".talk.waits")
+    page.find(".bubble", says="Перезвоните")
+    office.stack.control("vk", "faults", drop_hooks_rate=1.0)
+    office.customer(user, deny=True)  # we are not told
+    page.find("#text").send_keys("Уже звоним", Keys.ENTER)
+    page.find(".bubble.mine .mark.bad")
+    assert page.find(".bubble.mine .why").text
+    card.shoot("amocrm-failed")
+
+    office.stack.control("vk", "faults", drop_hooks_rate=0.0)
+    office.customer(user, allow=True)
+    page.click(".bubble.mine button", says="ещё раз")
+    page.find(".bubble.mine .mark.good")
+    office.wait_got(user, "Уже звоним")
+    assert card.complaints() == []
+
+
 def test_chat_is_begun_without_a_word_and_a_file_follows(office: Office, window: Open, tmp_path: Path) -> None:
     user = new_user()
     office.customer(user, allow=True)
