@@ -227,6 +227,16 @@ def test_addresses_that_nothing_reaches_are_greyed_with_the_reason(office: Offic
     assert [(one["person"], one["can"]) for one in found] == [("Иван", False)] and found[0]["why"]
 
 
+def test_panel_reads_its_card_once_however_many_calls_come_at_once(talked: tuple[Office, int, Json]) -> None:
+    office, _user, card = talked
+    manager = Manager(office, card).opened()
+    with ThreadPoolExecutor(6) as calls:
+        list(calls.map(manager.get, ["card", "conversations", "quick-replies"] * 2))
+
+    read = [one for one in office.desk("call") if one["method"] == f"GET contacts/{card['id']}"]
+    assert len(read) == 1
+
+
 def test_quick_replies_are_found_and_filled_from_the_card(talked: tuple[Office, int, Json]) -> None:
     office, _user, card = talked
     quick_replies.create(office.account_id, Template(title="привет", text="Здравствуйте, %CONTACT_NAME%!"))

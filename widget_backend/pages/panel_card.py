@@ -14,7 +14,7 @@ from redis import RedisError
 from sqlalchemy import or_, select
 
 from widget_backend import clock, crypto
-from widget_backend.bridge import cards, runtime
+from widget_backend.bridge import cards, composer, runtime
 from widget_backend.bridge.ends import Address, Card, CardPerson
 from widget_backend.bridge.models import AttachmentRecord, Delivery, LinkRecord
 from widget_backend.bridge.tenancy import transaction
@@ -31,16 +31,20 @@ NOW = timedelta(0)
 
 def read(seat: Seat, *, no_older_than: timedelta = LASTING) -> Card:
     """Read the card of a seat with its viewer's rights. Raises: CardRefused, setup.Trouble."""
-    known = _remembered(seat)
-    if known is not None and clock.now().timestamp() - known[0] < no_older_than.total_seconds():
-        return known[1]
-    try:
-        card = cards.read(seat.account, seat.connection, seat.card, seat.user_id)
-    except cards.CardRefused:
-        _forget(seat)
-        raise
-    _remember(seat, card)
-    return card
+    known = _remembered(seat, no_older_than)
+    if known is not None:
+        return known
+    with composer.alone(seat.account, f"{seat.actor}:{seat.card}"):  # a panel's first calls come at once
+        known = _remembered(seat, no_older_than)
+        if known is not None:
+            return known
+        try:
+            card = cards.read(seat.account, seat.connection, seat.card, seat.user_id)
+        except cards.CardRefused:
+            _forget(seat)
+            raise
+        _remember(seat, card)
+        return card
 
 
 def has_conversation(seat: Seat, card: Card, conversation_id: UUID) -> bool:
@@ -100,7 +104,7 @@ def _forget(seat: Seat) -> None:
         log.warning("card_memory_away", error=type(error).__name__)
 
 
-def _remembered(seat: Seat) -> tuple[float, Card] | None:
+def _remembered(seat: Seat, no_older_than: timedelta) -> Card | None:
     try:
         sealed = runtime.get().redis.get(_key(seat))
         if not isinstance(sealed, bytes):
@@ -111,7 +115,7 @@ def _remembered(seat: Seat) -> tuple[float, Card] | None:
         return None
     except crypto.CryptoError:
         return None  # sealed with a key that is gone
-    return float(at), _card(said)
+    return _card(said) if clock.now().timestamp() - at < no_older_than.total_seconds() else None
 
 
 def _card(said: dict[str, Any]) -> Card:
