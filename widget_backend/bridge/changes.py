@@ -43,6 +43,7 @@ def take(recorder: Recorder, event: Change, trace_id: str) -> str:
         return recorder.park(event, trace_id, waits_for="message")
     message = recorder.session.get_one(Message, known.message_id)
     settle.lock(recorder.session, [message.conversation_id])
+    recorder.session.refresh(message)  # as it is now that nobody else may change it
     match event:
         case MessageEdited():
             return _edited(recorder, event, message, known.part_id)
@@ -56,6 +57,8 @@ def _edited(recorder: Recorder, event: MessageEdited, message: Message, part_id:
     session = recorder.session
     if message.deleted_at is not None or (event.revision and event.revision == message.revision):
         return "duplicate"
+    if message.origin_end_id == recorder.stop.id and _is_older(event, message):
+        return "older"
     ours = _ours(session, recorder.stop.id, message.id, event.remote_id) if part_id else []
     said = _text(ours[-1]) if ours else message.text
     same_files = event.attachments is None or _same_files(event.attachments, message)
@@ -76,6 +79,14 @@ def _edited(recorder: Recorder, event: MessageEdited, message: Message, part_id:
     recorder.files.flush()
     recorder.outbox.change(_matter(session, recorder, message, Act.EDIT))
     return "recorded"
+
+
+def _is_older(event: MessageEdited, message: Message) -> bool:
+    """Tell whether a newer edit came first: hooks overtake each other when they are repeated. Told by the time and, where both have numbers, by those."""
+    if message.edited_at is None or event.edited_at > message.edited_at:
+        return False
+    told, known = (revision.partition("-")[0] for revision in (event.revision, message.revision))
+    return told.isdecimal() and known.isdecimal() and int(told) < int(known)
 
 
 def _deleted(recorder: Recorder, event: MessageDeleted, message: Message) -> str:

@@ -219,21 +219,23 @@ def _route(
     session: Session, map: Map, conversation: ConversationRecord, message: Message, only_to: frozenset[UUID]
 ) -> None:
     outbox = Outbox(session, map)
-    outbox.message(
-        Matter(
-            account_id=conversation.account_id,
-            channel_id=conversation.channel_id,
-            conversation_id=conversation.id,
-            message_id=message.id,
-            origin_id=message.origin_end_id,
-            act=Act.NEW,
-            direction=message.direction,
-            place=conversation.place,
-            text=message.text,
-            priority=Priority.PERSON,
-            only_to=only_to,
-        )
+    matter = Matter(
+        account_id=conversation.account_id,
+        channel_id=conversation.channel_id,
+        conversation_id=conversation.id,
+        message_id=message.id,
+        origin_id=message.origin_end_id,
+        act=Act.NEW,
+        direction=message.direction,
+        place=conversation.place,
+        thread=conversation.thread,
+        text=message.text,
+        priority=Priority.PERSON,
+        only_to=only_to,
     )
+    outbox.message(matter)
+    if not message.is_automatic:
+        outbox.read(matter, message.seq)  # who answers has read
     outbox.flush()
 
 

@@ -11,6 +11,7 @@ from redis import Redis
 from sqlalchemy import text
 
 from tests.unit.bridge.conftest import make_channel, make_conversation
+from widget_backend import ids
 from widget_backend.bridge import dialogs, life, runtime
 from widget_backend.bridge.addresses import spelled
 from widget_backend.bridge.composer import KeyReused, Refused, Writer, Written
@@ -107,3 +108,31 @@ def test_a_key_is_an_accounts_own(account_id: UUID, channel_id: UUID) -> None:
 def test_addresses_are_read_as_people_write_them(kind: str, written: str, meant: tuple[str, str]) -> None:
     found = spelled(Address(kind=kind, value=written))
     assert (found.kind, found.value) == meant
+
+
+def hear(account_id: UUID, channel_id: UUID, conversation_id: UUID) -> None:
+    """Let the client write."""
+    with transaction(account_id) as session:
+        session.execute(text("update conversations set last_seq = 1"))
+        session.execute(
+            text(
+                "insert into messages (id, account_id, conversation_id, origin_end_id, seq, direction, author, author_id, text,"
+                " content, version, revision, is_late, is_automatic, trace_id, sent_at)"
+                " values (:id, :account, :conversation, :end, 1, 'in', '', '', 'вопрос', '{}', 1, '', false, false, '', now())"
+            ),
+            {"id": ids.new_id(), "account": account_id, "conversation": conversation_id, "end": channel_id},
+        )
+
+
+@pytest.mark.parametrize(("marks_read", "acts"), [(True, ["new", "read"]), (False, ["new"])])
+def test_who_answers_has_read(account_id: UUID, channel_id: UUID, marks_read: bool, acts: list[str]) -> None:
+    life.change(account_id, channel_id, settings={"mark_read": marks_read})
+    conversation_id = talk(account_id, channel_id)
+    hear(account_id, channel_id, conversation_id)
+    press(account_id, conversation_id)
+    with transaction(account_id) as session:
+        rows = session.execute(
+            text("select d.act, m.text from deliveries d join messages m on m.id = d.message_id order by d.lane_seq")
+        ).all()
+    assert [row.act for row in rows] == acts
+    assert [row.text for row in rows] == ["раз", "вопрос"][: len(acts)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import text
@@ -9,7 +10,7 @@ from sqlalchemy import text
 from tests.unit.bridge.conftest import make_conversation
 from widget_backend import clock, ids
 from widget_backend.bridge import routes
-from widget_backend.bridge.events import Direction, Event, LeadFormFilled, MessageReceived, Person
+from widget_backend.bridge.events import Direction, Event, LeadFormFilled, MessageEdited, MessageReceived, Person
 from widget_backend.bridge.record import Recorder
 from widget_backend.bridge.tenancy import transaction
 
@@ -93,3 +94,20 @@ def test_a_number_of_ours_in_somebody_elses_conversation_is_a_coincidence(accoun
     )
     assert record(account_id, channel_id, by_hand) == ["recorded"]
     assert "by hand" in texts(account_id)
+
+
+def test_an_edit_that_a_newer_one_overtook_changes_nothing(account_id: UUID, channel_id: UUID) -> None:
+    written = MessageReceived(remote_id="1", direction=Direction.IN, sent_at=clock.now(), client=ANNA, text="0")
+
+    def edit(said: int, *, at: int, revision: str) -> MessageEdited:
+        moment = written.sent_at + timedelta(seconds=at)
+        return MessageEdited(remote_id="1", edited_at=moment, client=ANNA, text=str(said), revision=revision)
+
+    record(account_id, channel_id, written)
+    assert record(account_id, channel_id, edit(2, at=9, revision="102")) == ["recorded"]
+    assert record(account_id, channel_id, edit(1, at=8, revision="101")) == ["older"]
+    assert record(account_id, channel_id, edit(1, at=9, revision="101")) == ["older"], "within a second"
+    assert texts(account_id) == ["2"]
+    assert record(account_id, channel_id, edit(3, at=7, revision="103")) == ["recorded"], "clocks lie, numbers grow"
+    assert record(account_id, channel_id, edit(4, at=20, revision="5")) == ["recorded"], "they may begin anew"
+    assert texts(account_id) == ["4"]
