@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -9,9 +11,10 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from sqlalchemy import make_url
 
 from tests.bridge.pair import Pair
-from widget_backend.bridge import keep
+from widget_backend.bridge import keep, keeper
 from widget_backend.bridge.ends import Hook, Kept, Raw
 
 THREADS = 24
@@ -73,3 +76,46 @@ def test_what_a_pull_brings_keeps_its_order(pair: Pair, door: keep.Door) -> None
     assert keep.keep_pulled(door, raws, datetime.now(UTC)) == 1200
     assert keep.keep_pulled(door, raws, datetime.now(UTC)) == 0
     assert _kept(pair, door) == [raw.event_id for raw in raws]
+
+
+def test_a_database_that_is_away_is_found_out_once_for_all_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
+    def connect(url: str, **_options: object) -> None:
+        tried.append(url)
+        raise psycopg.OperationalError("no answer")
+
+    monkeypatch.setattr(psycopg, "connect", connect)
+    asked = keeper._Keeper(make_url("postgresql://nowhere/x"))
+    with pytest.raises(psycopg.OperationalError):
+        asked.keep([("row",)] * 100)
+    assert len(tried) == 2
+
+
+def test_who_waits_for_a_thread_that_is_ended_waits_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, ended = threading.Event(), threading.Event()
+    asked = keeper._Keeper(make_url("postgresql://nowhere/x"))
+
+    def connect(_url: str, **_options: object) -> None:
+        begun.set()
+        ended.wait(10)
+        raise SystemExit
+
+    monkeypatch.setattr(psycopg, "connect", connect)
+
+    def keep_one() -> str:
+        try:
+            asked.keep([("row",)])
+        except (psycopg.OperationalError, SystemExit) as error:
+            return type(error).__name__
+        return "kept"
+
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(keep_one)
+        begun.wait(10)
+        others = [pool.submit(keep_one) for _number in range(2)]
+        while len(asked._waiting) < 2:
+            time.sleep(0.01)
+        ended.set()
+        assert first.result(10) == "SystemExit"
+        assert {other.result(10) for other in others} <= {"SystemExit", "OperationalError"}

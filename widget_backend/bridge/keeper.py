@@ -76,16 +76,30 @@ class _Keeper:
         try:
             self._insert(waiting)
         except Exception:
-            # one by one, so that what cannot be kept takes nobody with it; a repeat is harmless, the key is unique
+            self._keep_apart(waiting)
+        finally:
             for one in waiting:
-                self._keep_one(one)
+                if (
+                    not one.is_done
+                ):  # this thread is being ended: who waits for it is told so, and does not wait for ever
+                    one.error = psycopg.OperationalError("interrupted")
 
-    def _keep_one(self, one: _Waiting) -> None:
-        """Insert one row; its error is raised by the thread that waits for it."""
-        try:
-            self._insert([one])
-        except Exception as error:
-            one.error = error
+    def _keep_apart(self, waiting: Sequence[_Waiting]) -> None:
+        """Insert rows one by one, so that what cannot be kept takes nobody with it; a repeat is harmless, the key is unique.
+
+        Each error is raised by the thread that waits for it.
+        """
+        for place, one in enumerate(waiting):
+            try:
+                self._connected()
+            except psycopg.Error as error:  # found out once, not by everybody in turn: that may take seconds each
+                for left in waiting[place:]:
+                    left.error = error
+                return
+            try:
+                self._insert([one])
+            except Exception as error:
+                one.error = error
 
     def _insert(self, waiting: Sequence[_Waiting]) -> None:
         try:
