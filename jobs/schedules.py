@@ -89,14 +89,17 @@ def _alone(schedule: str, end_id: UUID) -> Iterator[None]:
 
 
 def keep_house() -> None:
-    """Make next months' partitions, forget old hooks, parts whose end never came, and dead workers."""
+    """Make next months' partitions, forget old hooks, parts whose end never came, and dead workers; close what waits in vain."""
     days = runtime.get().config.inbox_days
     with transaction(None) as session:
         session.execute(text("select mostik_make_partitions(2)"))
         session.execute(delete(Inbox).where(Inbox.received_at < func.now() - timedelta(days=days), Inbox.state != NEW))
         session.execute(delete(SecurityEvent).where(SecurityEvent.at < func.now() - SECURITY_EVENTS_FOR))
         session.execute(delete(Worker).where(Worker.beat_at < func.now() - timedelta(minutes=10)))
+        accounts = session.scalars(select(Gate.account_id).distinct()).all()
     split.forget_strangers()
+    for account_id in accounts:
+        held.close_changes(account_id)
 
 
 def pull_everything() -> None:

@@ -11,7 +11,7 @@ import requests
 
 from tests.bridge.pair import Pair, new_user
 from tests.stack import Json, wait_for
-from widget_backend.bridge import deliver, lanes, outcomes, registry, repeat, routes
+from widget_backend.bridge import deliver, held, lanes, outcomes, registry, repeat, routes
 from widget_backend.bridge.ends import Repeat
 from widget_backend.bridge.errors import Rejected, Retry, Scope, Uncertain
 from widget_backend.bridge.lanes import Batch
@@ -235,6 +235,22 @@ def test_deletion_of_a_message_in_doubt_follows_when_it_turns_out_to_be_there(pa
     wait_for(lambda: pair.phone(answer.user, "delete"), what="the deletion on the phone")
     pair.wait_quiet()
     assert answer.phone == [] and not pair.phone(answer.user, "edit")
+
+
+def test_edit_of_a_message_that_stays_in_doubt_is_closed_and_still_follows_a_late_answer(pair: Pair) -> None:
+    answer = Held(pair)
+    answer.leave_in_doubt(arrives=True)
+    answer.edit("шестьсот")
+    answer.work()
+    assert held.close_changes(pair.account_id) == 0
+    pair.change("update deliveries set created_at = now() - interval '25 hours' where act = 'edit'")
+    assert held.close_changes(pair.account_id) == 1
+    assert answer.told("edit") == [("discarded", "message_unknown")]
+    answer.settle(answer.answers)
+    answer.open()
+    wait_for(lambda: answer.phone == ["шестьсот"], what="the edit on the phone")
+    pair.wait_quiet()
+    assert len(pair.phone(answer.user, "edit")) == 1
 
 
 def test_nobody_can_repeat_an_answer_that_was_deleted(pair: Pair) -> None:

@@ -1,4 +1,4 @@
-"""Held events: echoes that waited for an open attempt of their conversation to close, and whatever waited too long."""
+"""What is held: echoes until an open attempt of their conversation closes, changes until their message is known; and whatever waited too long."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ import structlog
 from sqlalchemy import delete, exists, func, select, tuple_
 from sqlalchemy.orm import Session
 
-from widget_backend.bridge import codec
+from widget_backend.bridge import codec, runtime, settle
 from widget_backend.bridge.changes import ECHO_WAIT
-from widget_backend.bridge.models import EndRecord, MessageKey, Parked
+from widget_backend.bridge.models import Delivery, EndRecord, MessageKey, Parked
 from widget_backend.bridge.record import Recorder
+from widget_backend.bridge.route import Outbox
 from widget_backend.bridge.routes import Map, Stop, read, stop_of
+from widget_backend.bridge.statuses import Status
 from widget_backend.bridge.tenancy import is_away, transaction
 
 log = structlog.get_logger()
 
 MESSAGE_WAIT = timedelta(days=7)
+CLOSED_AT_ONCE = 500
+UNKNOWN = "message_unknown"
 
 
 def release(
@@ -68,6 +72,29 @@ def release_overdue(account_id: UUID, end_id: UUID) -> bool:
         has_work = _record(session, stop_of(row), read(session), account_id, overdue)
         session.execute(delete(Parked).where(Parked.end_id == end_id, Parked.at < func.now() - MESSAGE_WAIT))
         return has_work
+
+
+def close_changes(account_id: UUID) -> int:
+    """Close edits and deletions whose message has been in doubt for as long as an answer may wait; count them.
+
+    Nothing is lost by that: if the message turns out to be there, or is sent again, it gets its newest wording.
+    """
+    wait = timedelta(hours=runtime.get().config.expiry_hours)
+    waiting = (
+        Delivery.account_id == account_id,
+        Delivery.status == Status.QUEUED.value,
+        Delivery.created_at < func.now() - wait,
+        Delivery.lane_seq.is_(None),
+    )
+    with transaction(account_id) as session:
+        here = session.scalars(select(Delivery.conversation_id).where(*waiting).limit(CLOSED_AT_ONCE)).all()
+        settle.lock(session, here)
+        deliveries = session.scalars(select(Delivery).where(*waiting, Delivery.conversation_id.in_(here))).all()
+        settlement = settle.Settlement(session, Outbox(session, read(session)))
+        for delivery in deliveries:
+            settlement.move(delivery, Status.DISCARDED, UNKNOWN)
+        settlement.flush()
+        return len(deliveries)
 
 
 def _record(session: Session, stop: Stop, map: Map, account_id: UUID, waiting: Sequence[Parked]) -> bool:
