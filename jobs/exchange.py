@@ -147,9 +147,12 @@ class Slice:
                     continue
                 break
         finally:
-            wait(list(self.futures))  # not for what is slow: that may take minutes, and nobody else should wait for it
-            self._collect()
-            self.until = 0.0
+            try:
+                # not for what is slow: that may take minutes, and nobody else should wait for it
+                wait(list(self.futures))
+                self._collect()
+            finally:  # the job's own time may be over before a call is
+                self.until = 0.0
         if not stopping.is_set():
             self._wake_in_time()
 
@@ -325,10 +328,10 @@ class Slice:
             log.error("work_failed", kind=kind, end=str(end_id), exc_info=error)
 
     def _renew(self) -> None:
-        """Renew the leases of the batches under way until the slice is over."""
+        """Renew the leases of the batches under way until the slice is over and they are done, whoever waits for them."""
         every = runtime.get().config.heartbeat_s
         last = time.monotonic()
-        while self.until or self.futures:
+        while self.until or not all(future.done() for future in list(self.futures)):
             time.sleep(0.2)
             if time.monotonic() - last < every:
                 continue

@@ -78,14 +78,14 @@ def _check(account_id: UUID, end_id: UUID) -> None:
 
 
 @contextmanager
-def _alone(schedule: str, end_id: UUID) -> Iterator[None]:
-    """Let trouble that nobody expected with one end not keep the others from their turn (docs/decisions/0010)."""
+def _alone(schedule: str, whose: UUID) -> Iterator[None]:
+    """Let trouble that nobody expected with one end, or account, not keep the others from their turn (docs/decisions/0010)."""
     try:
         yield
     except OperationalError:
         raise  # the database is away: for all of them
     except Exception:
-        log.exception("schedule_failed_for_end", schedule=schedule, end=str(end_id))
+        log.exception("schedule_failed_for_one", schedule=schedule, whose=str(whose))
 
 
 def keep_house() -> None:
@@ -99,7 +99,8 @@ def keep_house() -> None:
         accounts = session.scalars(select(Gate.account_id).distinct()).all()
     split.forget_strangers()
     for account_id in accounts:
-        held.close_changes(account_id)
+        with _alone("close_changes", account_id):
+            held.close_changes(account_id)
 
 
 def pull_everything() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
+from jobs import exchange
 from tests.unit.bridge.conftest import make_conversation
 from widget_backend import clock, ids
 from widget_backend.bridge import changes, deliver, held, lanes, life, routes, runtime
@@ -159,3 +161,16 @@ def test_a_held_event_that_we_cannot_record_holds_no_other(account_id: UUID, cha
     held.release_overdue(account_id, channel_id)
     with transaction(account_id) as session:
         assert session.scalars(text("select 1 from parked")).all() == []
+
+
+def test_a_slice_whose_time_is_over_beats_no_longer(account_id: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
+    def over(_futures: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(exchange, "wait", over)
+    with pytest.raises(TimeoutError):
+        exchange.Slice().drain()
+    beats = [thread for thread in threading.enumerate() if thread.name == "heartbeat"]
+    for thread in beats:
+        thread.join(2)
+    assert not any(thread.is_alive() for thread in beats)
