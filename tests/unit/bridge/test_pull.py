@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.unit.bridge.conftest import make_conversation
-from widget_backend.bridge import pull
+from widget_backend.bridge import pull, registry
 from widget_backend.bridge.ends import Pulled, PullRequest
 from widget_backend.bridge.errors import AccessLost
 from widget_backend.bridge.tenancy import transaction
@@ -107,8 +107,8 @@ def test_after_an_outage_every_talk_of_before_is_asked_about(
     groups: Sequence[int],
 ) -> None:
     monkeypatch.setattr(pull, "CONVERSATIONS", 3)
-    manifest = pull.registry.manifest("vk")
-    monkeypatch.setattr(pull.registry, "manifest", lambda _key: replaced(manifest))
+    manifest = registry.manifest("vk")
+    monkeypatch.setattr(registry, "manifest", lambda _key: replaced(manifest))
     for _number in range(5):
         talk = make_conversation(account_id, channel_id)
         with transaction(account_id) as session:
