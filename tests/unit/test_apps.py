@@ -72,3 +72,19 @@ def test_app_of_an_app_door_has_other_addresses_and_takes_channels(db: Any, comm
         {"code": "amo.ext.1", "bot_id": "", "features": ["quotes"], "messenger": "vk", "remote_id": "c.1"}
     ]
     assert command.invoke(cli.main, ["app", "channel", "i.2", *first[3:]]).exit_code == 1
+
+
+def test_owner_gets_a_link_and_a_list_without_secrets(db: Any, command: CliRunner) -> None:
+    """Print a link that opens the set-up of the whole server; list apps without what they keep secret."""
+    link = command.invoke(cli.main, ["app", "page"])
+    assert link.exit_code == 0 and link.output.startswith("https://mostik.test/apps/server?ticket=")
+    command.invoke(cli.main, ["app", "add", "amocrm", "--client-id", "c-1", "--client-secret", "s3cret"])
+    listed = command.invoke(cli.main, ["app", "list"]).output
+    assert json.loads(listed) == {
+        "adapter": "amocrm",
+        "client_id": "c-1",
+        "title": "Mostik",
+        "for": "server",
+        "channels": [],
+    }
+    assert "s3cret" not in listed

@@ -82,8 +82,8 @@ def _try(app: App, messenger: str, remote_id: str) -> None:
     for end in ends:
         try:
             reason = integrations.try_channel(who.account_id, end.id, remote_id)
-            if not reason:
-                setup.connect(who.account_id, end.id, actor=who.actor)
+            # the connection itself is to know how each of its channels fares
+            setup.connect(who.account_id, end.id, actor=who.actor)
         except Trouble as error:
             reason = error.reason
         if not reason:
