@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,6 +26,8 @@ log = structlog.get_logger()
 
 SWEEP = "sweep"
 SECURITY_EVENTS_FOR = timedelta(days=90)
+AT_ONCE = 8
+"""Ends that one schedule asks at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +63,7 @@ def check_ends() -> None:
     """Ask every end that should work whether it does; what only needs to be registered again is."""
     with transaction(None) as session:
         gates = session.execute(select(Gate.account_id, Gate.end_id).where(Gate.is_open)).all()
-    for account_id, end_id in gates:
-        with _alone("check_ends", end_id):
-            _check(account_id, end_id)
+    _side_by_side("check_ends", _check, [(row.account_id, row.end_id) for row in gates])
 
 
 def _check(account_id: UUID, end_id: UUID) -> None:
@@ -75,6 +76,20 @@ def _check(account_id: UUID, end_id: UUID) -> None:
     except EndError as error:
         life.mark_lost(account_id, end_id, error)
         log.warning("end_check_failed", end=str(end_id), reason=error.reason)
+
+
+def _side_by_side(schedule: str, act: Callable[[UUID, UUID], None], ends: Sequence[tuple[UUID, UUID]]) -> None:
+    """Do something that asks the outside with every end, a few at a time: the other schedules wait for the slow and the dead among them."""
+
+    def one(end: tuple[UUID, UUID]) -> None:
+        with _alone(schedule, end[1]):
+            act(*end)
+
+    pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix=schedule)
+    try:
+        list(pool.map(one, ends))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
@@ -118,9 +133,7 @@ def refresh_idle() -> None:
     """Refresh the pairs that nobody has used for long, before they die of it."""
     with transaction(None) as session:
         gates = session.execute(select(Gate.account_id, Gate.end_id)).all()
-    for account_id, end_id in gates:
-        with _alone("refresh_idle", end_id):
-            refresh.keep_alive(account_id, end_id)
+    _side_by_side("refresh_idle", refresh.keep_alive, [(row.account_id, row.end_id) for row in gates])
 
 
 def all_schedules() -> list[Schedule]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from uuid import UUID
 
 import pytest
@@ -26,3 +27,17 @@ def test_trouble_with_one_end_does_not_keep_the_others_from_their_check(
     monkeypatch.setattr(registry, "adapter", lambda end: Broken())
     schedules.check_ends()
     assert len(asked) == 2
+
+
+def test_a_slow_end_holds_up_no_other_check(account_id: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
+    together = threading.Barrier(schedules.AT_ONCE)
+
+    class Slow:
+        def check(self) -> None:
+            together.wait(10)
+
+    for _ in range(schedules.AT_ONCE):
+        make_channel(account_id)
+    monkeypatch.setattr(registry, "adapter", lambda end: Slow())
+    schedules.check_ends()
+    assert not together.broken
