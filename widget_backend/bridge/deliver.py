@@ -89,7 +89,12 @@ def deliver(batch: Batch, *, may_go_on: Callable[[], bool]) -> Result:
                 continue
             results = call(prepared.end, prepared.calls)
             count += len(prepared.calls)
-            trouble, held = _settled(batch, prepared.calls, results)
+            try:
+                trouble, held = _settled(batch, prepared.calls, results)
+            except Exception as error:
+                if not is_away(error):
+                    faults.rest(batch)  # what we fail to settle would be called again at once, and again
+                raise
             if trouble:
                 break
     finally:

@@ -50,6 +50,17 @@ def set_aside(batch: Batch, conversation_id: UUID) -> None:
     _wait(batch, conversation_id, wait)
 
 
+def rest(batch: Batch) -> None:
+    """Let all lanes of a batch wait a little."""
+    wait = timedelta(seconds=runtime.get().config.message_retry_s[0])
+    with transaction(None) as session:
+        mine = Lane.conversation_id.in_(batch.conversations)
+        held = select(Lane.conversation_id).where(Lane.end_id == batch.end_id, mine, Lane.lease == batch.token)
+        found = session.scalars(held.order_by(Lane.conversation_id).with_for_update()).all()
+        here = (Lane.end_id == batch.end_id, Lane.conversation_id.in_(found))
+        session.execute(update(Lane).where(*here).values(not_before=func.now() + wait))
+
+
 def _next(session: Session, batch: Batch, conversation_id: UUID) -> Delivery | None:
     return session.scalar(
         select(Delivery)

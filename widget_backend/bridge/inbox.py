@@ -51,6 +51,19 @@ class _Parsed:
     row: Inbox
     events: Sequence[Event]
 
+    @property
+    def follow_ups(self) -> list[EndRevoked | EndChanged | EndBroken]:
+        """What it says about the end itself."""
+        return [event for event in self.events if isinstance(event, EndRevoked | EndChanged | EndBroken)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What became of a hook."""
+
+    state: int
+    note: str | None
+
 
 def due(limit: int) -> list[tuple[UUID, UUID]]:
     """Return (end, account) of inboxes with unread hooks that nobody works on."""
@@ -94,7 +107,6 @@ def work(lease: Lease, *, limit: int = BATCH) -> bool:
 
 
 def _work(lease: Lease, limit: int) -> bool:
-    follow_ups: list[EndRevoked | EndChanged | EndBroken] = []
     with transaction(lease.account_id) as session:
         if not _still_ours(session, lease):
             return False
@@ -106,14 +118,27 @@ def _work(lease: Lease, limit: int) -> bool:
         recorder = Recorder(session, lease.account_id, map.stops[end.id], map)
         parsed = [_Parsed(row, _parse(row, life.owner_of(end))) for row in rows]
         recorder.prepare([event for one in parsed for event in one.events])
-        for one in parsed:
-            _record(recorder, one, follow_ups)
+        results = [(one, _record(recorder, one)) for one in parsed]
+        for one, result in results:
+            if not one.follow_ups:
+                _done(one.row, result)
         recorder.flush()
     if end.side == Side.CRM:
         presence.show_typing(lease.account_id, lease.end_id, _typing_now(parsed))
-    for follow_up in follow_ups:
-        _follow_up(lease, follow_up)
+    for one, result in results:
+        if one.follow_ups:
+            _follow(lease, one, result)
     return len(rows) == limit
+
+
+def _follow(lease: Lease, one: _Parsed, result: _Result) -> None:
+    """Carry out what a hook says about its end. Only then it is read: whoever dies before leaves it to be read again, which does no harm."""
+    for event in one.follow_ups:
+        _follow_up(lease, event)
+    with transaction(lease.account_id) as session:
+        row = session.get(Inbox, (one.row.id, one.row.month))
+        if row is not None:  # else it was erased with its end
+            _done(row, result)
 
 
 def _one_by_one(lease: Lease) -> bool:
@@ -178,7 +203,7 @@ def _typing_now(parsed: Sequence[_Parsed]) -> set[str]:
     return {event.thread for one in fresh for event in one.events if isinstance(event, TypingStarted)}
 
 
-def _record(recorder: Recorder, one: _Parsed, follow_ups: list[EndRevoked | EndChanged | EndBroken]) -> None:
+def _record(recorder: Recorder, one: _Parsed) -> _Result:
     state, notes = DONE, []
     for event in one.events:
         kind = type(event).__name__
@@ -186,9 +211,7 @@ def _record(recorder: Recorder, one: _Parsed, follow_ups: list[EndRevoked | EndC
         if isinstance(event, Unparsed):
             state = UNPARSED
             notes.append(f"{event.kind}: {event.why}")
-        elif isinstance(event, EndRevoked | EndChanged | EndBroken):
-            follow_ups.append(event)
-        elif not isinstance(event, Ignored | TypingStarted):
+        elif not isinstance(event, Ignored | TypingStarted | EndRevoked | EndChanged | EndBroken):
             outcome = recorder.take(event, one.row.trace_id)
             if outcome.startswith("unknown"):
                 state = UNPARSED
@@ -201,8 +224,11 @@ def _record(recorder: Recorder, one: _Parsed, follow_ups: list[EndRevoked | EndC
                 kind=kind,
                 outcome=outcome,
             )
-    row = one.row
-    row.state, row.done_at, row.note = state, clock.now(), "; ".join(notes)[:500] or None
+    return _Result(state, "; ".join(notes)[:500] or None)
+
+
+def _done(row: Inbox, result: _Result) -> None:
+    row.state, row.done_at, row.note = result.state, clock.now(), result.note
     if row.dedupe and row.dedupe.startswith("d:"):
         row.dedupe = None  # without an id of its own the same body may come again and mean a new event
 

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from jobs import exchange
 from tests.unit.bridge.conftest import make_conversation
 from widget_backend import clock, ids
-from widget_backend.bridge import changes, deliver, held, lanes, life, routes, runtime
+from widget_backend.bridge import changes, deliver, held, lanes, life, outcomes, routes, runtime
 from widget_backend.bridge.ends import Accepted, Act, Item
 from widget_backend.bridge.lanes import Batch
 from widget_backend.bridge.models import Parked
@@ -174,3 +174,19 @@ def test_a_slice_whose_time_is_over_beats_no_longer(account_id: UUID, monkeypatc
     for thread in beats:
         thread.join(2)
     assert not any(thread.is_alive() for thread in beats)
+
+
+def test_an_answer_that_we_cannot_settle_makes_nobody_call_again_at_once(
+    account_id: UUID, channel_id: UUID, sent: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation_id = make_conversation(account_id, channel_id)
+    answer(account_id, channel_id, conversation_id, "arrived")
+
+    def fails(*_args: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(outcomes, "settle", fails)
+    with pytest.raises(ZeroDivisionError):
+        work(account_id, channel_id, [conversation_id])
+    assert sent == ["arrived"]
+    assert lanes.take(1) == []
