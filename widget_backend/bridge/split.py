@@ -106,6 +106,7 @@ def work(app_id: UUID, *, limit: int = BATCH) -> bool:
             return False
         app = session.get(App, app_id)
         if app is None:
+            _called.pop(app_id, None)  # it was deleted meanwhile: nobody else would forget it
             return False
         ends = _Ends(session, app)
         for digest in _called.pop(app_id, ()):
