@@ -161,7 +161,7 @@ class Slice:
 
     def _wake_in_time(self) -> None:
         """Set a wake-up for what is due next, so that this process can wait for wake-ups instead of looking again and again."""
-        if inbox.due(1) or split.due(1):
+        if inbox.is_due() or split.due(1):
             wake.poke()
         soon = lanes.seconds_to_next()
         if soon is not None and soon < runtime.get().config.sweep_s:
@@ -209,19 +209,13 @@ class Slice:
         return len(apps)
 
     def _start_inboxes(self, room: int) -> int:
-        started = 0
-        for end_id, account_id in inbox.due(room + len(self.inboxes)):
-            if end_id in self.inboxes or started >= room:
-                continue
-            lease = inbox.take(end_id, account_id)
-            if lease is None:
-                continue
-            self.inboxes.add(end_id)
+        leases = inbox.take(room, self.inboxes)
+        for lease in leases:
+            self.inboxes.add(lease.end_id)
             with self.lock:
                 self.tokens[lease.token] += 1
-            self._submit("inbox", end_id, "", partial(self._read_inbox, lease))
-            started += 1
-        return started
+            self._submit("inbox", lease.end_id, "", partial(self._read_inbox, lease))
+        return len(leases)
 
     def _start_lanes(self, room: int) -> int:
         if room <= 0:
@@ -277,14 +271,14 @@ class Slice:
     # ------------------------------------------------------------------------------------------------------ in a thread
 
     def _read_inbox(self, lease: inbox.Lease) -> None:
+        has_more = True
         try:
-            while self._may_go_on():
+            while has_more and self._may_go_on():
                 has_more = inbox.work(lease)
                 self.done.set()
-                if not has_more:
-                    break
         finally:
-            inbox.release(lease)
+            if has_more:
+                inbox.release(lease)
             with self.lock:
                 self.tokens[lease.token] -= 1
 

@@ -66,7 +66,7 @@ class Heartbeat(threading.Thread):
 def main(kind: str) -> None:
     """Work one queue until told to stop; Valkey that goes away is waited for."""
     config = Config.from_env()
-    with create_app(config, pool_size=config.exchange_pool_size).app_context():
+    with create_app(config, pool_size=config.exchange_pool_size, pre_ping=False).app_context():
         Heartbeat(kind).start()
         while not exchange.stopping.is_set():
             try:

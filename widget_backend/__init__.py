@@ -22,14 +22,15 @@ from widget_backend.pages import embedded, panel
 REDIS_TIMEOUT_S = 450  # RQ's workers block on a pop for minutes
 
 
-def create_app(config: Config | None = None, *, pool_size: int | None = None) -> Flask:
+def create_app(config: Config | None = None, *, pool_size: int | None = None, pre_ping: bool = True) -> Flask:
     """Make the application; without a config the environment says what it is.
 
-    Shape: pool_size is the number of database connections this process may keep; the web's own by default.
+    Shape: pool_size is the number of database connections this process may keep; the web's own by default. pre_ping: try each before use; the exchange,
+    which tries again whatever a restart of the database broke, spares itself that round trip.
     """
     config = config or Config.from_env()
     app = Flask(__name__, template_folder="../widget_frontend/pages/templates", static_folder=None)
-    app.config.from_mapping(flask_settings(config, pool_size=pool_size or config.web_pool_size))
+    app.config.from_mapping(flask_settings(config, pool_size=pool_size or config.web_pool_size, pre_ping=pre_ping))
     app.extensions["mostik"] = config
     crypto.configure(crypto.KeyRing.of(config.keys))
     app.wsgi_app = hooks.Door(app.wsgi_app)  # type: ignore[method-assign]
@@ -69,7 +70,7 @@ def configure_bridge(config: Config, engine: Engine) -> None:
     files.configure(files.Store(config.files_dir, config.public_url))
 
 
-def flask_settings(config: Config, *, pool_size: int) -> dict[str, object]:
+def flask_settings(config: Config, *, pool_size: int, pre_ping: bool) -> dict[str, object]:
     """Give the settings of Flask and its extensions."""
     return {
         "SECRET_KEY": config.secret_key,
@@ -84,7 +85,7 @@ def flask_settings(config: Config, *, pool_size: int) -> dict[str, object]:
         "SQLALCHEMY_ENGINE_OPTIONS": {
             "pool_size": pool_size,
             "max_overflow": 0,
-            "pool_pre_ping": True,
+            "pool_pre_ping": pre_ping,
             "hide_parameters": True,
         },
         "API_TITLE": "Mostik",

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 import rq
 from flask import Flask
 
@@ -17,13 +15,12 @@ QUEUE = "ordinary"
 _app: Flask | None = None
 
 
-def carry(end_id: str, account_id: str) -> None:
-    """Carry one message over the whole road: read one hook of this end's inbox, deliver whatever became due."""
+def carry() -> None:
+    """Carry one message over the whole road: read one hook, deliver whatever became due."""
     assert _app is not None
     with _app.app_context():
         runtime.get().engine.dispose(close=False)  # a forked child must not speak on its parent's connections
-        lease = inbox.take(UUID(end_id), UUID(account_id))
-        if lease is not None:
+        for lease in inbox.take(1):
             inbox.work(lease, limit=1)
             inbox.release(lease)
         for batch in lanes.take(1):

@@ -81,6 +81,7 @@ def deliver(batch: Batch, *, may_go_on: Callable[[], bool]) -> Result:
     """Work leased lanes until nothing is due in them, trouble stops them or `may_go_on` says no; then give them back."""
     count, trouble = 0, Trouble.NONE
     held: Sequence[UUID] = batch.conversations
+    kept = set(held)
     try:
         while held and may_go_on():
             prepared = _prepared(batch, held)
@@ -95,10 +96,12 @@ def deliver(batch: Batch, *, may_go_on: Callable[[], bool]) -> Result:
                 if not is_away(error):
                     faults.rest(batch)  # what we fail to settle would be called again at once, and again
                 raise
+            kept -= {one.conversation_id for one in prepared.calls} - set(held)
             if trouble:
                 break
     finally:
-        lanes.release(batch)
+        if kept:
+            lanes.release(batch)
         if batch.failures and not count:
             lanes.probe_again(batch)
     return Result(count, trouble)

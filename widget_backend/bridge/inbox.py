@@ -6,9 +6,9 @@ given up (state 3), counted and shown. Nothing is deleted here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import structlog
 from sqlalchemy import func, select, text, update
@@ -21,7 +21,7 @@ from widget_backend.bridge.errors import AccessLost, EndError
 from widget_backend.bridge.events import EndBroken, EndChanged, EndRevoked, Event, Ignored, TypingStarted, Unparsed
 from widget_backend.bridge.models import EndRecord, Gate, Inbox
 from widget_backend.bridge.record import Recorder
-from widget_backend.bridge.tenancy import is_away, transaction
+from widget_backend.bridge.tenancy import at_once, is_away, transaction
 
 log = structlog.get_logger()
 
@@ -29,21 +29,33 @@ BATCH = 40
 TRIES = 5
 NEW, DONE, UNPARSED, GIVEN_UP = 0, 1, 2, 3
 
-_DUE = text("""
-    select g.end_id, g.account_id from gates g
-    where g.inbox_lease_until < now() and g.inbox_not_before <= now()
-      and exists (select 1 from inbox i where i.owner_id = g.end_id and i.state = 0)
-    order by random() limit :limit
+_WAITS = """
+    g.inbox_lease_until < now() and g.inbox_not_before <= now()
+    and exists (select 1 from inbox i where i.owner_id = g.end_id and i.state = 0)
+"""
+_DUE = text(f"select exists (select 1 from gates g where {_WAITS})")
+_TAKE = text(f"""
+    update gates t set inbox_lease = gen_random_uuid(), inbox_lease_until = now() + make_interval(secs => :lease_s)
+    from (
+        select g.end_id from gates g where {_WAITS} and g.end_id <> all(:busy)
+        order by random() limit :limit for update skip locked
+    ) due
+    where t.end_id = due.end_id
+    returning t.end_id, t.account_id, t.inbox_lease
 """)
+_RELEASE = text(
+    "update gates set inbox_lease = null, inbox_lease_until = now() where end_id = :end and inbox_lease = :token"
+)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Lease:
     """The right to work one end's inbox for a while."""
 
     end_id: UUID
     account_id: UUID
     token: UUID
+    is_held: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,34 +77,25 @@ class _Result:
     note: str | None
 
 
-def due(limit: int) -> list[tuple[UUID, UUID]]:
-    """Return (end, account) of inboxes with unread hooks that nobody works on."""
-    with transaction(None) as session:
-        return [(row.end_id, row.account_id) for row in session.execute(_DUE, {"limit": limit})]
+def is_due() -> bool:
+    """Tell whether there is an unread hook that nobody works on."""
+    with at_once() as connection:
+        return bool(connection.scalar(_DUE))
 
 
-def take(end_id: UUID, account_id: UUID) -> Lease | None:
-    """Lease an inbox; None when another worker was faster."""
-    token = uuid4()
-    lease = text("now() + make_interval(secs => :lease_s)").bindparams(lease_s=runtime.get().config.lease_s)
-    with transaction(None) as session:
-        taken = session.execute(
-            update(Gate)
-            .where(Gate.end_id == end_id, Gate.inbox_lease_until < func.now())
-            .values(inbox_lease=token, inbox_lease_until=lease)
-            .returning(Gate.end_id)
-        ).first()
-    return Lease(end_id, account_id, token) if taken else None
+def take(limit: int, busy: Collection[UUID] = ()) -> list[Lease]:
+    """Lease inboxes with unread hooks that nobody works on, but none of `busy`."""
+    with at_once() as connection:
+        values = {"limit": limit, "busy": list(busy), "lease_s": runtime.get().config.lease_s}
+        return [Lease(row.end_id, row.account_id, row.inbox_lease) for row in connection.execute(_TAKE, values)]
 
 
 def release(lease: Lease) -> None:
-    """Give an inbox back."""
-    with transaction(None) as session:
-        session.execute(
-            update(Gate)
-            .where(Gate.end_id == lease.end_id, Gate.inbox_lease == lease.token)
-            .values(inbox_lease=None, inbox_lease_until=func.now())
-        )
+    """Give an inbox back, unless that was done with its last batch."""
+    if not lease.is_held:
+        return
+    with at_once() as connection:
+        connection.execute(_RELEASE, {"end": lease.end_id, "token": lease.token})
 
 
 def work(lease: Lease, *, limit: int = BATCH) -> bool:
@@ -123,12 +126,17 @@ def _work(lease: Lease, limit: int) -> bool:
             if not one.follow_ups:
                 _done(one.row, result)
         recorder.flush()
+        has_more = len(rows) == limit
+        is_held = has_more or any(one.follow_ups for one in parsed)
+        if not is_held:  # in the same breath: most inboxes hold one hook
+            session.execute(_RELEASE, {"end": lease.end_id, "token": lease.token})
+    lease.is_held = is_held
     if end.side == Side.CRM:
         presence.show_typing(lease.account_id, lease.end_id, _typing_now(parsed))
     for one, result in results:
         if one.follow_ups:
             _follow(lease, one, result)
-    return len(rows) == limit
+    return has_more
 
 
 def _follow(lease: Lease, one: _Parsed, result: _Result) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from widget_backend.bridge import runtime
 from widget_backend.bridge.models import Gate, Lane
-from widget_backend.bridge.tenancy import transaction
+from widget_backend.bridge.tenancy import at_once, transaction
 
 # One probe per end with due lanes, however many lanes wait; a gate that failed lets one lane through to find out (the probe), and counts as
 # not due until that probe must have ended; its row is locked, so that two workers make no two probes. SKIP LOCKED: two workers never wait for each other here. By ctid: the rows are locked by this
@@ -105,8 +105,8 @@ def take(ends: int, *, full_ends: Collection[UUID] = (), full_adapters: Collecti
     """Lease due lanes of up to `ends` ends, live before mailings before history, oldest first."""
     config = runtime.get().config
     token = uuid4()
-    with transaction(None) as session:
-        rows = session.execute(
+    with at_once() as connection:
+        rows = connection.execute(
             _TAKE,
             {
                 "ends": ends,
@@ -186,16 +186,16 @@ def _locked(session: Session, *which: ColumnElement[bool]) -> Sequence[UUID]:
 
 def seconds_to_next() -> float | None:
     """Return in how many seconds the next lane or pull is due, at the earliest now; None when nothing waits."""
-    with transaction(None) as session:
-        value = session.scalar(_NEXT)
+    with at_once() as connection:
+        value = connection.scalar(_NEXT)
     return None if value is None else max(0.0, float(value))
 
 
 def fail(batch: Batch, wait: timedelta) -> None:
     """Note trouble of an end: all its lanes wait, then one probe goes first. Calls that fail side by side are one failure."""
     _fine.pop(batch.end_id, None)
-    with transaction(None) as session:
-        session.execute(_FAIL, {"end_id": batch.end_id, "seen": batch.failures, "wait_s": wait.total_seconds()})
+    with at_once() as connection:
+        connection.execute(_FAIL, {"end_id": batch.end_id, "seen": batch.failures, "wait_s": wait.total_seconds()})
 
 
 _fine: dict[UUID, float] = {}
@@ -206,8 +206,8 @@ def succeed(batch: Batch) -> None:
     end_id = batch.end_id
     if not batch.failures and time.monotonic() - _fine.get(end_id, -math.inf) < FINE_S:
         return
-    with transaction(None) as session:
-        session.execute(_SUCCEED, {"end_id": end_id})
+    with at_once() as connection:
+        connection.execute(_SUCCEED, {"end_id": end_id})
     _fine[end_id] = time.monotonic()
 
 

@@ -16,7 +16,7 @@ from functools import cache
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, select, text
+from sqlalchemy import Connection, func, select, text
 from sqlalchemy.orm import Session
 
 from widget_backend import clock, metrics
@@ -25,7 +25,7 @@ from widget_backend.bridge import inbox, keep, life, registry
 from widget_backend.bridge.ends import Raw
 from widget_backend.bridge.inbox import DONE, GIVEN_UP, NEW
 from widget_backend.bridge.models import EndKey, Inbox
-from widget_backend.bridge.tenancy import is_away, transaction
+from widget_backend.bridge.tenancy import at_once, is_away, transaction
 from widget_backend.crypto import CryptoError
 
 log = structlog.get_logger()
@@ -73,19 +73,19 @@ def due(limit: int, busy: Collection[UUID] = ()) -> list[UUID]:
         return []
     now = time.monotonic()
     skip = {*busy, *(app_id for app_id, until in list(_resting.items()) if until > now)}
-    with transaction(None) as session:
-        found = list(session.scalars(_DUE, {"busy": list(skip), "limit": limit}))
-        found += [app_id for app_id in _called_now(session, now) if app_id not in skip]
+    with at_once() as connection:
+        found = list(connection.scalars(_DUE, {"busy": list(skip), "limit": limit}))
+        found += [app_id for app_id in _called_now(connection, now) if app_id not in skip]
     return list(dict.fromkeys(found))[:limit]
 
 
-def _called_now(session: Session, now: float) -> Sequence[UUID]:
+def _called_now(connection: Connection, now: float) -> Sequence[UUID]:
     """Return the apps whose strangers have an end now; looked for every few seconds."""
     global _called_at
     if now < _called_at + CALLED_EVERY_S:
         return list(_called)
     _called_at = now
-    for row in session.execute(_CALLED, {"adapters": adapters()}):
+    for row in connection.execute(_CALLED, {"adapters": adapters()}):
         _called.setdefault(row.app_id, set()).add(bytes(row.digest))
     return list(_called)
 

@@ -42,6 +42,14 @@ def transaction(account_id: UUID | str | None) -> Iterator[Session]:
         yield session
 
 
+@contextmanager
+def at_once() -> Iterator[Connection]:
+    """Give a connection whose every statement is a transaction of its own, and one round trip; nobody's: only the exempt tables are seen."""
+    engine = runtime.get().engine.execution_options(isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        yield connection
+
+
 def is_away(error: Exception) -> bool:
     """Tell a database that is away, or broke a tie, from what it cannot hold (SQLSTATE class 54: a limit of the program)."""
     if not isinstance(error, DBAPIError):
