@@ -274,8 +274,8 @@ def _print_json(started: running.Started) -> None:
 def _print_guide(started: running.Started) -> None:
     """Say where to click."""
     peers = started.peers
-    pages = {"phone": peers["vk"]["page"], "portal": peers["bitrix24"]["page"]}
-    click.echo(text("demo.guide", web=started.web, **started.login, **pages))
+    pages = {"phone": peers["vk"]["page"], "portal": peers["bitrix24"]["page"], "desk": peers["amocrm"]["page"]}
+    click.echo(text("demo.guide", web=started.web, deal=started.deal, **started.login, **pages))
 
 
 if __name__ == "__main__":

@@ -3,29 +3,33 @@
 The sandbox is part of the source checkout, not of the installed package.
 """
 
+import base64
+import html
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 import requests
 
-from widget_backend import create_app, crypto, ids, limits
+from widget_backend import create_app, crypto, ids, limits, widget_archive
+from widget_backend.accounts import integrations
 from widget_backend.accounts.models import App, Membership, User
 from widget_backend.accounts.signup import create_account
 from widget_backend.bridge import life, runtime, setup
-from widget_backend.bridge.ends import Side
 from widget_backend.config import Config, adapter_settings, env_name
 from widget_backend.demo_browser import TIMEOUT_S, Browser, FormMissing
 from widget_backend.extensions import db
 from widget_backend.local_secrets import free_port
 from widget_backend.supervision import ROOT, Program
 from widget_backend.texts import text
+from widget_backend.widget_archive import Brand
 
 SANDBOX_DIR = ROOT / "tests" / "sandbox"
 LOGIN = {"email": "demo@mostik.test", "password": "mostik-demo"}
@@ -84,11 +88,16 @@ def clear(config: Config) -> None:
         for account_id in _accounts():
             for end in setup.listed(account_id):
                 life.erase(account_id, end.id, actor="demo")
+            for app in integrations.listed(account_id, ["amocrm"], with_servers=False):
+                integrations.remove(account_id, app, actor="demo")
         limits.begin_anew(runtime.get().redis)
 
 
 def seed(config: Config, peers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Set up what the demo starts with, over the roads that people go. Shape: {login: {email, password}}. Raises: DemoError."""
+    """Set up what the demo starts with, over the roads that people go. Raises: DemoError.
+
+    Shape: {login: {email, password}, deal: address of a deal's card with our widget}.
+    """
     with _database(config):
         if not _accounts():
             create_account("acme", email=LOGIN["email"], password=LOGIN["password"])
@@ -98,15 +107,17 @@ def seed(config: Config, peers: Mapping[str, Mapping[str, Any]]) -> dict[str, An
         browser.open(f"{config.public_url}/sign-in")
         browser.send(**LOGIN)
         _install(config.public_url, app_key, peers["bitrix24"])
+        _set_up_integration(browser, config.public_url, peers["amocrm"])
         for network in ("vk", "telegram_bot"):
             _connect(browser, config.public_url, network, peers[network]["token"])
         with _database(config):
             _look_over()
         _control(peers["vk"], "say", user="Анна", text=text("demo.question"))
         _wait_for_first_question(peers["bitrix24"])
+        deal = _wait_for_deal(peers["amocrm"])
     except (requests.RequestException, FormMissing) as error:
         raise DemoError(f"the demo could not be set up: {error}; see {config.var_dir}/log") from error
-    return {"login": LOGIN}
+    return {"login": LOGIN, "deal": deal}
 
 
 @contextmanager
@@ -155,6 +166,43 @@ def _install(web: str, app_key: str, portals: Mapping[str, Any]) -> None:
         raise DemoError(f"the settings page in the portal answers {opened['status']} {opened['trouble']}")
 
 
+def _set_up_integration(browser: Browser, web: str, crm: Mapping[str, Any]) -> None:
+    """Set up a private integration as the admin does: our addresses into its form, its keys to us, the widget, the consent, the chat channel."""
+    card, host = crm["integration"], crm["account"]["host"]
+    browser.open(f"{web}/connections/new/amocrm")
+    browser.send(platform="amocrm")
+    page = browser.address
+    form = {"redirect_uri": _shown(browser, "v-redirect"), "disable_hook_url": _shown(browser, "v-disable-hook")}
+    _control(crm, "integration", client_id=card["client_id"], **form)
+    browser.send(client_id=card["client_id"], client_secret=card["client_secret"], title="acme")
+    archive = widget_archive.build(Brand(server=web, name="Mostik", support_email=LOGIN["email"]))
+    _control(crm, "widget", client_id=card["client_id"], archive_b64=base64.b64encode(archive).decode())
+    browser.send(widget_code=card["widget_code"])
+    browser.send("/start")
+    way = re.search(r'href="(/oauth/start[^"]+)"', browser.page)
+    if way is None:
+        raise DemoError("the cabinet does not lead to the consent page")
+    browser.open(f"{web}{html.unescape(way[1])}")
+    state = parse_qs(urlsplit(browser.address).query)["state"][0]
+    browser.open(_control(crm, "consent", account=host, client_id=card["client_id"], state=state)["url"])
+    for channel in crm["channels"]:
+        browser.open(page)
+        hooks = re.search(rf"{re.escape(web)}/hooks/\S+:scope_id", browser.page)
+        if hooks is None:
+            raise DemoError("the letter to the support names no address")
+        _control(crm, "channel", id=channel["id"], hook_url=hooks[0])
+        given = {"remote_id": channel["id"], "secret": channel["secret"], "code": channel["code"]}
+        browser.send(f"/channels/{channel['title'].lower()}", **given, bot_id=channel["bot_id"])
+
+
+def _shown(browser: Browser, id: str) -> str:
+    """Read a value that a page shows for copying."""
+    found = re.search(rf'<input id="{id}"[^>]*? value="([^"]*)"', browser.page)
+    if found is None:
+        raise DemoError(f"{urlsplit(browser.address).path} does not show {id}")
+    return html.unescape(found[1])
+
+
 def _connect(browser: Browser, web: str, network: str, token: str) -> None:
     """Connect a channel as the account's owner: the form of its network, then the page that goes on by itself."""
     browser.open(f"{web}/channels/new/{network}")
@@ -168,7 +216,7 @@ def _look_over() -> None:
         for end in setup.listed(account_id):
             if end.state != "active":
                 raise DemoError(f"{end.adapter} is not connected: {end.reason or end.state} {end.detail}")
-            if end.side == Side.CRM:
+            if end.adapter == "bitrix24":
                 setup.change(account_id, end.id, title=text("demo.portal"), given={}, actor="demo")
 
 
@@ -181,6 +229,18 @@ def _wait_for_first_question(portals: Mapping[str, Any], *, wait_s: float = 30) 
             return
         time.sleep(0.1)
     raise DemoError(f"the first question did not arrive in the CRM within {wait_s:g} s")
+
+
+def _wait_for_deal(crm: Mapping[str, Any], *, wait_s: float = 30) -> str:
+    """Wait until the first question has made a deal; return the address of its card. Raises: DemoError."""
+    deadline = time.monotonic() + wait_s
+    while time.monotonic() < deadline:
+        ledger = requests.get(f"{crm['base_url']}/_sandbox/ledger", timeout=TIMEOUT_S).json()
+        for item in ledger["items"]:
+            if item["kind"] == "entity" and item["entity"] == "leads":
+                return f"{crm['base_url']}/pages/{crm['account']['host']}/leads/detail/{item['id']}"
+        time.sleep(0.1)
+    raise DemoError(f"the first question made no deal within {wait_s:g} s")
 
 
 def _control(peer: Mapping[str, Any], action: str, **body: object) -> dict[str, Any]:

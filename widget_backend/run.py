@@ -36,6 +36,7 @@ class Started:
     web: str
     pids: dict[str, int]
     login: dict[str, str] = field(default_factory=dict)
+    deal: str = ""
     peers: dict[str, Any] = field(default_factory=dict)
 
 
@@ -135,7 +136,9 @@ def _start(supervision: Supervision, server: Server, *, with_demo: bool, after_r
     _wait_web(config)
     seeded = demo.seed(config, peers) if with_demo else {}
     pids = {"run": os.getpid(), **supervision.pids()}
-    return Started(web=config.public_url, pids=pids, login=seeded.get("login", {}), peers=peers)
+    return Started(
+        web=config.public_url, pids=pids, login=seeded.get("login", {}), deal=seeded.get("deal", ""), peers=peers
+    )
 
 
 def _first_programs(var: Path, *, with_demo: bool) -> list[Program]:
@@ -216,4 +219,5 @@ def _stoppable() -> Iterator[None]:
 
 def as_json(started: Started) -> str:
     """Give what runs as one line of JSON."""
-    return json.dumps({"web": started.web, "login": started.login, "peers": started.peers, "pids": started.pids})
+    told = {"web": started.web, "login": started.login, "deal": started.deal}
+    return json.dumps({**told, "peers": started.peers, "pids": started.pids})

@@ -149,7 +149,7 @@ def test_every_page_of_the_cabinet_fits_every_screen(demo: Json, window: Open) -
     ends = {
         one.text: one.get_attribute("href") for one in own.driver.find_elements("css selector", "a[href*='/ends/']")
     }
-    assert set(ends) == {"Магазин acme", "@acme_bot", "Портал acme"}
+    assert set(ends) == {"Магазин acme", "@acme_bot", "Портал acme", "amoCRM – acme.amocrm.ru"}
     pages = {path.strip("/").replace("/", "-"): demo["web"] + path for path in PAGES}
     pages |= {"end-vk": ends["Магазин acme"], "end-bitrix24": ends["Портал acme"]}
     for name, address in pages.items():
