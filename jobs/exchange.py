@@ -271,14 +271,14 @@ class Slice:
     # ------------------------------------------------------------------------------------------------------ in a thread
 
     def _read_inbox(self, lease: inbox.Lease) -> None:
-        has_more = True
         try:
-            while has_more and self._may_go_on():
+            while self._may_go_on():
                 has_more = inbox.work(lease)
                 self.done.set()
+                if not has_more:
+                    break
         finally:
-            if has_more:
-                inbox.release(lease)
+            inbox.release(lease)
             with self.lock:
                 self.tokens[lease.token] -= 1
 

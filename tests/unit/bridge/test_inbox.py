@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
+from jobs import exchange
 from widget_backend import clock, ids
 from widget_backend.bridge import inbox, keep, life
 from widget_backend.bridge.ends import Raw
@@ -15,12 +16,16 @@ from widget_backend.bridge.events import EndRevoked
 from widget_backend.bridge.tenancy import transaction
 
 
-def _work(account_id: UUID, end_id: UUID) -> None:
+def _lease(account_id: UUID, end_id: UUID) -> inbox.Lease:
     lease = inbox.Lease(end_id, account_id, uuid4())
     leased = "update gates set inbox_lease = :token, inbox_lease_until = now() + interval '1 minute'"
     with transaction(None) as session:
         session.execute(text(leased), {"token": lease.token})
-    inbox.work(lease)
+    return lease
+
+
+def _work(account_id: UUID, end_id: UUID) -> None:
+    inbox.work(_lease(account_id, end_id))
 
 
 def _states(end_id: UUID) -> list[int]:
@@ -64,3 +69,18 @@ def test_what_cannot_be_carried_out_is_given_up_at_last(
         assert _states(channel_id) == [inbox.NEW]
         _work(account_id, channel_id)
     assert _states(channel_id) == [inbox.GIVEN_UP]
+
+
+def _fail(*_args: object) -> None:
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("events", [[], [EndRevoked(reason="uninstalled")], None])
+def test_an_inbox_is_given_back_whatever_was_in_it(
+    account_id: UUID, channel_id: UUID, monkeypatch: pytest.MonkeyPatch, events: list[EndRevoked] | None
+) -> None:
+    monkeypatch.setattr(inbox, "_parse", _fail if events is None else lambda _row, _owner: events)
+    keep.keep_pulled(keep.Door(channel_id, account_id), [Raw(event_id="1", body=b"{}")], clock.now())
+    exchange.Slice()._read_inbox(_lease(account_id, channel_id))
+    with transaction(None) as session:
+        assert session.scalars(text("select inbox_lease from gates")).all() == [None]
