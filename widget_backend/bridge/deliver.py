@@ -302,8 +302,8 @@ def _open_attempts(
 ) -> list[Call]:
     if not ready:
         return []
-    session.flush()  # new parts get their counters
     rows = [_opened(head, part, now) for head, part in ready]
+    session.flush()  # new parts get their counters
     numbers = session.scalars(insert(Attempt).returning(Attempt.id, sort_by_parameter_order=True), rows).all()
     calls = []
     for (head, part), attempt_id in zip(ready, numbers, strict=True):

@@ -38,12 +38,11 @@ def release(
 
     Shape: `named` are (scope, remote id). Tells whether anything now waits in a lane.
     """
-    mine = select(Parked).where(Parked.end_id == stop.id).order_by(Parked.id).with_for_update(skip_locked=True)
-    echoes = mine.where(Parked.conversation_id.in_(conversation_ids), Parked.waits_for == "echo")
-    waiting = list(session.scalars(echoes))
+    freed = Parked.conversation_id.in_(conversation_ids) & (Parked.waits_for == "echo")
     if named:
-        early = mine.where(tuple_(Parked.scope, Parked.remote_id).in_(named), Parked.waits_for == "message")
-        waiting += session.scalars(early)
+        freed |= tuple_(Parked.scope, Parked.remote_id).in_(named) & (Parked.waits_for == "message")
+    mine = select(Parked).where(Parked.end_id == stop.id, freed).with_for_update(skip_locked=True)
+    waiting = sorted(session.scalars(mine), key=lambda row: (row.waits_for != "echo", row.id))
     return _record(session, stop, map, account_id, waiting)
 
 

@@ -84,7 +84,7 @@ def settle(
         settlement = Settlement(session, outbox)
         gate = _Gate(session, batch.end_id)
         for call, (outcome, ms) in zip(calls, results, strict=True):
-            delivery, part = deliveries[call.part_id]
+            delivery, part, _message = deliveries[call.part_id]
             _one(settlement, stop, gate, delivery, part, call, outcome, ms, trouble)
             _note(call, stop, outcome, ms)
         settlement.flush()
@@ -135,14 +135,15 @@ class _Gate:
         return self.ok_at is not None and self.ok_at > clock.now() - WELL_FOR
 
 
-def _deliveries(session: Session, calls: Sequence[Call]) -> dict[UUID, tuple[Delivery, Part]]:
+def _deliveries(session: Session, calls: Sequence[Call]) -> dict[UUID, tuple[Delivery, Part, Message]]:
+    """Read what calls stand for; the messages too, which settling asks for: the session keeps only what somebody holds."""
     rows = session.execute(
         select(Part, Delivery, Message)
         .join(Delivery, Delivery.id == Part.delivery_id)
         .join(Message, Message.id == Delivery.message_id)
         .where(Part.id.in_([call.part_id for call in calls]))
     )
-    return {part.id: (delivery, part) for part, delivery, _message in rows}
+    return {part.id: (delivery, part, message) for part, delivery, message in rows}
 
 
 def _one(
