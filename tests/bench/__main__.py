@@ -161,7 +161,7 @@ def _vk_only(stack: Stack) -> Tenant:
     account = stack.make_account()
     community = stack.control("vk", "make", title="acme")
     channel = stack.connect_vk(account, community)
-    return Tenant(account, channel, channel, community, {})
+    return Tenant(account, channel, community, {})
 
 
 def _start_bare(stack: Stack) -> int:

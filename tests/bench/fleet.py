@@ -1,4 +1,4 @@
-"""Many accounts at once: each with a community and a portal of its own, connected as their admins would."""
+"""Many accounts at once: each with a community and a portal of its own, an amoCRM account, or both, connected as their admins would."""
 
 from __future__ import annotations
 
@@ -11,20 +11,31 @@ from uuid import UUID
 
 import requests
 
+from tests.bridge.amocrm import make_office
 from tests.stack import Json, Stack
+from widget_backend.bridge import life
 
 _session = requests.Session()
 
 
 @dataclass(frozen=True)
+class Desk:
+    """A CRM where a company's operators sit. `account`: what the peer calls it."""
+
+    peer: str
+    account: str
+    connection_id: UUID
+
+
+@dataclass(frozen=True)
 class Tenant:
-    """One company of the fleet."""
+    """One company of the fleet. `portal` is empty for one without Bitrix24."""
 
     account_id: UUID
     channel_id: UUID
-    connection_id: UUID
     community: Json
     portal: Json
+    desks: tuple[Desk, ...] = ()
 
 
 def make(stack: Stack, count: int, *, plan: str = "enterprise") -> list[Tenant]:
@@ -33,14 +44,34 @@ def make(stack: Stack, count: int, *, plan: str = "enterprise") -> list[Tenant]:
     def one(number: int) -> Tenant:
         account = stack.make_account(f"acme {number}")
         community = stack.control("vk", "make", title=f"acme {number}")
-        made = stack.control("bitrix24", "make", title=f"acme {number}", options={"plan": plan})
-        portal = made.get("portal", made)
-        connection = stack.connect_bitrix24(account, portal)
+        portal, desk = _portal(stack, account, plan)
         channel = stack.connect_vk(account, community)
-        return Tenant(account, channel, connection, community, portal)
+        return Tenant(account, channel, community, portal, (desk,))
 
     with ThreadPoolExecutor(12) as pool:
         return list(pool.map(one, range(count)))
+
+
+def make_amocrm(stack: Stack, count: int, *, with_portal: bool = False) -> list[Tenant]:
+    """Make and connect so many tenants that work in amoCRM, or there and in a portal."""
+
+    def one(_number: int) -> Tenant:
+        office = make_office(stack)
+        desks, portal = [Desk("amocrm", office.host, office.connection_id)], {}
+        if with_portal:
+            portal, desk = _portal(stack, office.account_id, "enterprise")
+            life.join(office.account_id, office.channel_id, desk.connection_id)
+            desks.append(desk)
+        return Tenant(office.account_id, office.channel_id, dict(office.community), portal, tuple(desks))
+
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(one, range(count)))
+
+
+def _portal(stack: Stack, account_id: UUID, plan: str) -> tuple[Json, Desk]:
+    made = stack.control("bitrix24", "make", title="acme", options={"plan": plan})
+    portal = made.get("portal", made)
+    return portal, Desk("bitrix24", portal["member_id"], stack.connect_bitrix24(account_id, portal))
 
 
 def say(stack: Stack, tenant: Tenant, user: str, text: str) -> Any:

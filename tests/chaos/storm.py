@@ -1,8 +1,8 @@
 """A storm: customers and operators write at a steady rate while processes are killed and peers misbehave; afterwards the ledgers are judged.
 
-What is judged (design.md 5): every text arrives at its destination exactly once, in the order in which it was recorded. What the invariants admit is
-counted and told: deliveries left `uncertain` (nobody can know; they may be there once or not at all), and texts whose recorded order differs from
-the order of saying, because a hook came late.
+What is judged (design.md 5): every text arrives at each of its destinations exactly once, in the order in which it was recorded: a customer's in every CRM of
+his company, an operator's on the phone and in the company's other CRM. What the invariants admit is counted and told: deliveries left `uncertain` (nobody
+can know; they may be there once or not at all), and texts whose recorded order differs from the order of saying, because a hook came late or was lost.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from uuid import UUID
 
 import requests
 from sqlalchemy import create_engine, text
 
-from tests.bench.fleet import Tenant
+from tests.bench.fleet import Desk, Tenant
 from tests.stack import Json, Stack
 
 HTTP_S = 30
@@ -32,13 +34,18 @@ def strip_marks(shown: str) -> str:
 
 @dataclass
 class Talk:
-    """One conversation and what was said in it, each side in its own order."""
+    """One conversation and what was said in it, each side in its own order. `remotes`: what each CRM calls it; `answers`: those of each CRM."""
 
     tenant: Tenant
     user: str
-    remote: str = ""
+    remotes: dict[Desk, str] = field(default_factory=dict)
     from_client: list[str] = field(default_factory=list)
-    from_operator: list[str] = field(default_factory=list)
+    answers: dict[Desk, list[str]] = field(default_factory=dict)
+
+    @property
+    def from_operators(self) -> list[str]:
+        """Return all answers in the order of saying: the desks take turns."""
+        return sorted((one for said in self.answers.values() for one in said), key=lambda said: int(said.split()[-1]))
 
 
 @dataclass
@@ -83,12 +90,14 @@ class Storm:
         for talk in self.talks:
             self._client_says(talk)
         deadline = time.monotonic() + 90
-        while any(not talk.remote for talk in self.talks):
-            assert time.monotonic() < deadline, "the first messages did not arrive"
-            for item in self.stack.ledger("bitrix24", "message"):
-                for talk in self.talks:
-                    if strip_marks(item["text"]) == talk.from_client[0]:
-                        talk.remote = item["conversation"]
+        missing = {(desk, talk.from_client[0]): talk for talk in self.talks for desk in talk.tenant.desks}
+        while missing:
+            assert time.monotonic() < deadline, f"the first messages did not arrive: {list(missing)[:5]}"
+            for peer in {desk.peer for desk, _said in missing}:
+                for item in self.stack.ledger(peer, "message"):
+                    for desk, said in list(missing):
+                        if desk.account == item["account"] and strip_marks(item["text"]) == said:
+                            missing.pop((desk, said)).remotes[desk] = item["conversation"]
             time.sleep(0.3)
 
     def talk(self, rate_s: float, seconds: float) -> None:
@@ -117,9 +126,12 @@ class Storm:
         self._say("vk", {"account": talk.tenant.community["group_id"], "user": talk.user, "text": said})
 
     def _operator_says(self, talk: Talk) -> None:
-        said = f"{talk.user} out {len(talk.from_operator)}"
-        talk.from_operator.append(said)
-        self._say("bitrix24", {"account": talk.tenant.portal["member_id"], "user": talk.remote, "text": said})
+        count = sum(len(said) for said in talk.answers.values())
+        desk = talk.tenant.desks[count % len(talk.tenant.desks)]
+        said = f"{talk.user} out {count}"
+        talk.answers.setdefault(desk, []).append(said)
+        place = "user" if desk.peer == "bitrix24" else "conversation"
+        self._say(desk.peer, {"account": desk.account, place: talk.remotes[desk], "text": said})
 
     def _say(self, peer: str, body: Json) -> None:
         with self.lock:
@@ -181,32 +193,41 @@ class Storm:
             assert time.monotonic() < deadline, f"not every end was pulled within {within_s} s"
             time.sleep(1)
 
-    def judge(self) -> tuple[Verdict, Verdict]:
-        """Return the verdicts: customers' texts in the portals, operators' texts on the phones."""
-        portals = self._shown("bitrix24")
-        phones = self._shown("vk")
+    def judge(self) -> dict[str, Verdict]:
+        """Return the verdicts: customers' texts in each CRM, operators' texts on the phones, and those of one CRM in the other."""
         recorded = self._recorded()
-        inward, outward = Verdict(), Verdict()
+        phones = self._shown("vk", "out")
+        verdicts = {way: Verdict() for way in ("to bitrix24", "to amocrm", "to phones", "to the other CRM")}
+        arrived = {peer: self._shown(peer, "in") for peer in ("bitrix24", "amocrm")}
+        mirrored = {peer: self._shown(peer, "out") for peer in ("bitrix24", "amocrm")}
         for talk in self.talks:
-            self._judge_one(inward, talk.from_client, portals, recorded)
-            self._judge_one(outward, talk.from_operator, phones, recorded)
-        return inward, outward
+            channel_id = talk.tenant.channel_id
+            self._judge_one(verdicts["to phones"], talk.from_operators, phones, channel_id, recorded)
+            for desk in talk.tenant.desks:
+                shown, way = arrived[desk.peer], verdicts[f"to {desk.peer}"]
+                self._judge_one(way, talk.from_client, shown, desk.connection_id, recorded)
+                foreign = [one for other, said in talk.answers.items() if other != desk for one in said]
+                shown, way = mirrored[desk.peer], verdicts["to the other CRM"]
+                self._judge_one(way, foreign, shown, desk.connection_id, recorded)
+        return verdicts
 
     def _judge_one(
         self,
         verdict: Verdict,
         said: Sequence[str],
         shown: dict[str, list[int]],
-        recorded: dict[str, tuple[int, set[str]]],
+        end_id: UUID,
+        recorded: dict[str, tuple[int, dict[UUID, str]]],
     ) -> None:
         verdict.said += len(said)
         seen: list[tuple[int, str]] = []
+        seqs = {what: recorded[what][0] if what in recorded else 0 for what in said}
         for what in said:
             places = shown.get(what, [])
-            _seq, statuses = recorded.get(what, (0, set()))
-            if "uncertain" in statuses:
+            status = recorded[what][1].get(end_id) if what in recorded else None
+            if status == "uncertain":
                 verdict.uncertain += 1
-            if not places and "uncertain" not in statuses:
+            if not places and status != "uncertain":
                 verdict.lost.append(what)
             if len(places) > 1:
                 verdict.doubled.append(what)
@@ -214,26 +235,30 @@ class Storm:
                 verdict.arrived += 1
                 seen.append((places[0], what))
         order = [what for _place, what in sorted(seen)]
-        seqs = [recorded.get(what, (0, set()))[0] for what in order]
-        verdict.misordered += [(order[i], order[i + 1]) for i in range(len(order) - 1) if seqs[i] > seqs[i + 1]]
-        by_seq = [what for _seq, what in sorted((recorded.get(what, (0, set()))[0], what) for what in said)]
+        verdict.misordered += [pair for pair in pairwise(order) if seqs[pair[0]] > seqs[pair[1]]]
+        by_seq = sorted(said, key=lambda what: seqs[what])
         verdict.late_by_hook += sum(1 for at, what in enumerate(by_seq) if said[at] != what)
 
-    def _shown(self, peer: str) -> dict[str, list[int]]:
-        """Return where in the ledger each text was shown to the side that did not write it."""
+    def _shown(self, peer: str, direction: str) -> dict[str, list[int]]:
+        """Return where in the ledger each text was shown; above the text of a colleague in another CRM stands his name."""
         found: dict[str, list[int]] = {}
-        direction = "in" if peer == "bitrix24" else "out"
         for item in self.stack.ledger(peer, "message"):
             if item["direction"] == direction:
-                found.setdefault(strip_marks(item["text"]), []).append(item["n"])
+                found.setdefault(strip_marks(item["text"]).rpartition("\n")[2], []).append(item["n"])
         return found
 
-    def _recorded(self) -> dict[str, tuple[int, set[str]]]:
+    def _recorded(self) -> dict[str, tuple[int, dict[UUID, str]]]:
+        """Return the number of each text in its conversation, and what became of it at each end."""
         rows = self._ask("""
-            select m.text, m.seq, array_agg(d.status) from messages m
-            left join deliveries d on d.message_id = m.id and d.act = 'new' group by 1, 2
+            select m.text, m.seq, d.end_id, d.status from messages m
+            left join deliveries d on d.message_id = m.id and d.act = 'new'
         """)
-        return {row[0]: (int(row[1]), set(row[2])) for row in rows}
+        found: dict[str, tuple[int, dict[UUID, str]]] = {}
+        for row in rows:
+            statuses = found.setdefault(str(row[0]), (int(str(row[1])), {}))[1]
+            if isinstance(row[2], UUID):
+                statuses[row[2]] = str(row[3])
+        return found
 
     def _ask(self, query: str) -> list[tuple[object, ...]]:
         engine = create_engine(self.stack.config.database_owner_url)
