@@ -25,6 +25,7 @@ from widget_backend.accounts.signup import create_account
 from widget_backend.bridge import life, runtime, setup
 from widget_backend.config import Config, adapter_settings, env_name
 from widget_backend.demo_browser import TIMEOUT_S, Browser, FormMissing
+from widget_backend.doctor import DEMO_LOGIN as LOGIN
 from widget_backend.extensions import db
 from widget_backend.local_secrets import free_port
 from widget_backend.supervision import ROOT, Program
@@ -32,7 +33,6 @@ from widget_backend.texts import text
 from widget_backend.widget_archive import Brand
 
 SANDBOX_DIR = ROOT / "tests" / "sandbox"
-LOGIN = {"email": "demo@mostik.test", "password": "mostik-demo"}
 
 
 class DemoError(Exception):

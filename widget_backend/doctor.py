@@ -16,11 +16,15 @@ import redis
 from psycopg.rows import dict_row
 from rq.cron import CronScheduler
 from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.security import check_password_hash
 
 from widget_backend import clock
 from widget_backend.config import Config
 from widget_backend.database import plain_url, revisions
 
+DEMO_LOGIN = {"email": "demo@mostik.test", "password": "mostik-demo"}
+"""What the demo prints: known to everybody, so that no real server may take it."""
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 MAX_SKEW = timedelta(seconds=5)
 NEEDED_WORKERS = ("exchange", "schedules")
 MAX_CRON_SILENCE = timedelta(minutes=2)  # RQ's cron reports once a minute
@@ -178,6 +182,24 @@ def keys(config: Config) -> Finding:
     return Finding("", State.GOOD, f"{len(config.keys)} on the ring, current: {config.keys[0][0]}")
 
 
+def known_password(config: Config) -> Finding:
+    """Look whether anybody can sign in with the password that the demo prints."""
+    with _database(config) as connection:
+        user = connection.execute("SELECT password_hash FROM users WHERE email = %s", (DEMO_LOGIN["email"],)).fetchone()
+    if user is None or not check_password_hash(user["password_hash"], DEMO_LOGIN["password"]):
+        return Finding("", State.GOOD, "the demo's user is not here")
+    seen = f"{DEMO_LOGIN['email']} signs in with the password that everybody knows"
+    if urlsplit(config.public_url).hostname in LOOPBACK:
+        return Finding(
+            "",
+            State.WARNING,
+            seen,
+            "fine for a demo on this machine; give a real server a folder or database of its own",
+        )
+    cure = f"as the owner of the database: DELETE FROM users WHERE email = '{DEMO_LOGIN['email']}'"
+    return Finding("", State.BAD, seen, cure)
+
+
 def workers(config: Config) -> Finding:
     """Look whether a worker of each kind has reported lately."""
     with _database(config) as connection:
@@ -220,6 +242,7 @@ CHECKS: dict[str, Check] = {
     "clock": time_skew,
     "public address": public_url,
     "keys": keys,
+    "demo's password": known_password,
     "workers": workers,
     "cron": cron,
     "disk": disk,

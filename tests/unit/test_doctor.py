@@ -11,13 +11,14 @@ import pytest
 
 from widget_backend import clock, doctor
 from widget_backend.accounts import apps
+from widget_backend.accounts.signup import create_account
 from widget_backend.bridge import keep
 from widget_backend.bridge.inbox import GIVEN_UP
 from widget_backend.bridge.models import Inbox
 from widget_backend.bridge.tenancy import transaction
 from widget_backend.config import Config
 from widget_backend.database import plain_url
-from widget_backend.doctor import State
+from widget_backend.doctor import DEMO_LOGIN, State
 
 
 def test_sound_database_queue_and_clock_are_good(app: Any, config: Config) -> None:
@@ -67,6 +68,20 @@ def test_hooks_of_apps_that_nobody_could_read_are_told(db: Any, config: Config) 
     found = doctor.app_hooks(config)
     assert (found.state, found.seen.split(",")[0]) == (State.WARNING, "1 unreadable")
     assert "1 parts wait" in found.seen
+
+
+@pytest.mark.parametrize(
+    ("public_url", "state"), [("http://127.0.0.1:8000", State.WARNING), ("https://acme.test", State.BAD)]
+)
+def test_password_that_the_demo_prints_is_told(db: Any, config: Config, public_url: str, state: State) -> None:
+    config = dataclasses.replace(config, public_url=public_url)
+    assert doctor.known_password(config).state == State.GOOD
+    create_account("acme", **DEMO_LOGIN)
+    found = doctor.known_password(config)
+    assert (found.state, bool(found.cure)) == (state, True)
+    with psycopg.connect(plain_url(config.database_owner_url)) as connection:
+        connection.execute("DELETE FROM users WHERE email = %s", (DEMO_LOGIN["email"],))
+    assert doctor.known_password(config).state == State.GOOD, "the cure works"
 
 
 def test_missing_workers_are_named(app: Any, config: Config) -> None:

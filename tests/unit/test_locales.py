@@ -31,6 +31,13 @@ def test_every_slug_has_every_language_with_the_same_placeholders(file: Path) ->
         assert len({frozenset(placeholders(text)) for text in by_language.values()}) == 1, slug
 
 
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(texts.LOCALES)))
+def test_the_product_is_written_in_the_letters_of_the_language(file: Path) -> None:
+    for slug, by_language in json.loads(file.read_text()).items():
+        assert "Mostik" not in by_language["ru"], slug
+        assert not any("Мостик" in by_language[language] for language in ("en", "es")), slug
+
+
 def test_every_slug_that_a_template_or_page_names_exists() -> None:
     named = set()
     for file in TEMPLATES.glob("*.html"):

@@ -74,6 +74,20 @@ def action(slug: str) -> str:
     return texts.text(key, language.current()) if texts.has(key) else slug
 
 
+def actor(slug: str) -> str:
+    """Name who did something, if not by a name: `server`, `demo`, a CRM, `<CRM>:<user there>`, a `user:` or `key:` that is gone."""
+    kind, _, number = slug.partition(":")
+    known = next((manifest for manifest in registry.manifests() if manifest.key == kind), None)
+    if known:
+        return (
+            texts.text("pages.audit.by_crm", language.current(), name=known.title, number=number)
+            if number
+            else known.title
+        )
+    key = f"pages.audit.by_{kind}"
+    return texts.text(key, language.current()) if texts.has(key) else slug
+
+
 def setting(slug: str, fallback: str = "") -> str:
     """Return a label or help of an adapter's setting."""
     return texts.text(slug, language.current()) if slug and texts.has(slug) else fallback

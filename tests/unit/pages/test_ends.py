@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -92,6 +93,21 @@ def test_the_trail_says_who_changed_what(browser: Browser, house: House) -> None
     page = browser.get("/audit").text
     for words in (house.email, "вход", "канал отвязан от CRM", "изменены настройки", "добавлен канал", "сервер"):
         assert words in page, words
+
+
+@pytest.mark.parametrize(
+    ("actor", "words"),
+    [
+        ("bitrix24:1", "Битрикс24, сотрудник 1"),
+        ("amocrm", "amoCRM"),
+        ("demo", "демонстрация"),
+        ("user:x", "бывший пользователь"),
+    ],
+)
+def test_the_trail_names_whoever_is_no_person_of_ours(browser: Browser, house: House, actor: str, words: str) -> None:
+    life.erase(house.account_id, house.channel_id, actor=actor)
+    page = browser.get("/audit").text
+    assert f"<td>{words}</td>" in page and actor not in re.findall("<td>(.*?)</td>", page)
 
 
 def test_an_end_that_never_worked_is_removed_and_another_is_not(browser: Browser, house: House) -> None:
