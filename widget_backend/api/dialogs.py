@@ -12,8 +12,9 @@ from widget_backend import language
 from widget_backend.accounts import access
 from widget_backend.api import schemas_writing as schemas
 from widget_backend.api.frame import cursor_of, requires, room, writing
-from widget_backend.bridge import cards, dialogs, recipients, runtime, uploads
+from widget_backend.bridge import cards, corrections, dialogs, recipients, runtime, uploads
 from widget_backend.bridge.composer import Refused, Writer, Written
+from widget_backend.bridge.corrections import Correction
 from widget_backend.bridge.dialogs import Opening
 from widget_backend.bridge.ends import Address
 from widget_backend.bridge.uploads import BadUpload, Upload
@@ -101,6 +102,25 @@ def send_message(headers: dict[str, Any], given: dict[str, Any], conversation_id
         return _answer(dialogs.send(access.who().account_id, opening))
 
 
+@blueprint.route("/messages/<uuid:message_id>", methods=["PATCH"])
+@requires(access.may_write)
+@blueprint.arguments(schemas.KeyHeadersSchema, location="headers")
+@blueprint.arguments(schemas.NewTextSchema)
+@blueprint.response(200, schemas.WrittenSchema)
+def edit_message(headers: dict[str, Any], given: dict[str, Any], message_id: UUID) -> dict[str, Any]:
+    """Change the text of a message of ours, at the client's and in every CRM, where the network can (`can_edit`)."""
+    return _corrected(headers["key"], message_id, given["text"])
+
+
+@blueprint.route("/messages/<uuid:message_id>", methods=["DELETE"])
+@requires(access.may_write)
+@blueprint.arguments(schemas.KeyHeadersSchema, location="headers")
+@blueprint.response(200, schemas.WrittenSchema)
+def delete_message(headers: dict[str, Any], message_id: UUID) -> dict[str, Any]:
+    """Take back a message of ours at the client's, where the network can (`can_delete`). In doubt, ask again: it is deleted once."""
+    return _corrected(headers["key"], message_id, None)
+
+
 @blueprint.route("/files", methods=["POST"])
 @requires(access.may_write)
 @blueprint.arguments(schemas.FileWantedSchema, location="query")
@@ -116,6 +136,14 @@ def take_file(given: dict[str, Any]) -> dict[str, Any]:
     except FileTooLarge as error:
         raise _too_large() from error
     return schemas.file_values(account_id, upload)
+
+
+def _corrected(key: str, message_id: UUID, text: str | None) -> dict[str, Any]:
+    who = access.who()
+    writer = Writer(actor=who.actor, name=who.name)
+    with writing():
+        correction = Correction(key=f"api:{key}", writer=writer, message_id=message_id, text=text)
+        return _answer(corrections.correct(who.account_id, correction))[0]
 
 
 def _opening(key: str, given: dict[str, Any], **whom: Any) -> Opening:

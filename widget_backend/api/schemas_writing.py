@@ -173,6 +173,23 @@ class ToldMessageSchema(MessageSchema):
     repeatable_id = fields.UUID(
         allow_none=True, required=True, metadata={"description": "The delivery that POST /deliveries/{id}/repeat takes"}
     )
+    edit_error = fields.Nested(
+        ReasonSchema,
+        allow_none=True,
+        required=True,
+        metadata={"description": "Why PATCH would be refused; null when it would not, or the client wrote it"},
+    )
+    delete_error = fields.Nested(
+        ReasonSchema, allow_none=True, required=True, metadata={"description": "As edit_error"}
+    )
+    can_edit = fields.Boolean(required=True)
+    can_delete = fields.Boolean(required=True)
+
+
+class NewTextSchema(Schema):
+    """What a message shall say."""
+
+    text = Words(required=True, validate=validate.Length(min=1))
 
 
 class WrittenSchema(Schema):
@@ -390,6 +407,17 @@ def told_values(talk: Talk, line: Line) -> dict[str, Any]:
         "status": telling.status if telling else "",
         "error": error_values(telling.reason, talk.channel.adapter) if telling else None,
         "repeatable_id": telling.id if telling is not None and can_repeat else None,
+        **_ways_values(talk, line),
+    }
+
+
+def _ways_values(talk: Talk, line: Line) -> dict[str, Any]:
+    ways, adapter = talk.ways.get(line.message.id), talk.channel.adapter
+    return {
+        "can_edit": ways is not None and not ways.edit,
+        "can_delete": ways is not None and not ways.delete,
+        "edit_error": error_values(ways.edit, adapter) if ways else None,
+        "delete_error": error_values(ways.delete, adapter) if ways else None,
     }
 
 

@@ -65,7 +65,7 @@ def _edited(recorder: Recorder, event: MessageEdited, message: Message, part_id:
     if same_files and (event.text == said or _is_echo(ours, event.text)):
         message.revision = event.revision or message.revision
         return "duplicate"  # the echo of our own edit, or an edit of something we do not keep
-    _keep_version(session, message)
+    keep_version(session, message)
     message.text, message.version = _whole_text(message, ours, event.text), message.version + 1
     message.revision = event.revision
     message.edited_at = event.edited_at
@@ -92,7 +92,7 @@ def _is_older(event: MessageEdited, message: Message) -> bool:
 def _deleted(recorder: Recorder, event: MessageDeleted, message: Message) -> str:
     if message.deleted_at is not None:
         return "duplicate"
-    _keep_version(recorder.session, message)
+    keep_version(recorder.session, message)
     message.version += 1
     message.deleted_at = event.deleted_at
     recorder.session.flush()
@@ -138,7 +138,8 @@ def _read(recorder: Recorder, event: ReadUpTo, message: Message) -> str:
     return "recorded" if sent else "duplicate"
 
 
-def _keep_version(session: Session, message: Message) -> None:
+def keep_version(session: Session, message: Message) -> None:
+    """Keep what a message said until now."""
     session.add(
         MessageVersion(
             account_id=message.account_id,

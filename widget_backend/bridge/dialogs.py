@@ -18,6 +18,7 @@ from widget_backend.bridge import (
     codec,
     composer,
     content,
+    corrections,
     gate,
     journal,
     quick_replies,
@@ -29,6 +30,7 @@ from widget_backend.bridge import (
     wake,
 )
 from widget_backend.bridge.composer import Draft, Note, Refused, Writer, Written
+from widget_backend.bridge.corrections import Ways
 from widget_backend.bridge.ends import Act, Address, Card, Side
 from widget_backend.bridge.events import Direction
 from widget_backend.bridge.journal import Cursor, Line
@@ -121,16 +123,23 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """A page of a conversation, newest first, with what is attached by message, and the number behind which the next page begins."""
+    """A page of a conversation, newest first, with what is attached and what may be done by message, and the number behind which the next page begins."""
 
     lines: list[Line]
     channel: Stop
     things: Mapping[UUID, list[Thing]]
+    ways: Mapping[UUID, Ways]
     next: int | None = None
 
     def telling(self, line: Line) -> Delivery | None:
-        """Return the delivery whose status is the message's: to the network for ours, to a CRM for the client's; of several the one in trouble."""
+        """Return the delivery whose status is the message's: to the network for ours, to a CRM for the client's; of several the one in trouble.
+
+        A change of ours that is on its way, or in trouble, speaks for its message.
+        """
         is_ours = line.message.direction == Direction.OUT
+        ways = self.ways.get(line.message.id)
+        if ways is not None and ways.last is not None:
+            return ways.last
         mine = [one for one in line.deliveries if (one.end_id == self.channel.id) == is_ours]
         return next((one for one in mine if one.reason), mine[0] if mine else None)
 
@@ -235,7 +244,8 @@ def _page(session: Session, message_ids: Sequence[UUID], channel_id: UUID) -> Ta
         query = select(AttachmentRecord).where(AttachmentRecord.message_id.in_([one.id for one in with_things]))
         known = {(row.message_id, row.number): row for row in session.scalars(query)}
     things = {one.id: _things(one, known) for one in with_things}
-    return Talk(lines, routes.read(session).stops[channel_id], things)
+    channel = routes.read(session).stops[channel_id]
+    return Talk(lines, channel, things, corrections.ways(session, channel, [line.message for line in lines]))
 
 
 def _things(message: Message, known: Mapping[tuple[UUID, int], AttachmentRecord]) -> list[Thing]:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from widget_backend import ids, texts
 from widget_backend.bridge import gate, items, represent, standing
 from widget_backend.bridge.ends import Act, Capabilities, Side
+from widget_backend.bridge.events import Direction
 from widget_backend.bridge.items import Head
 from widget_backend.bridge.models import Delivery, Part
 from widget_backend.bridge.represent import PartContent
@@ -17,6 +18,7 @@ from widget_backend.bridge.routes import Stop
 from widget_backend.bridge.statuses import Status
 
 LOCALE = "ru"
+SHORT = 200
 
 
 def parts(session: Session, stop: Stop, head: Head, now: datetime) -> list[Part]:
@@ -66,6 +68,8 @@ def needless(head: Head) -> str:
         return "superseded"
     if delivery.act == Act.EDIT and there.version >= delivery.version:
         return "superseded"  # the newer wording went with the message itself, or with a later edit
+    if _is_by_hand(head):
+        return ""
     if delivery.act == Act.EDIT and not there.has_arrived:
         return "message_not_there"
     return "" if there.parts else "message_not_there"
@@ -165,11 +169,12 @@ def _new(content: PartContent) -> dict[str, object]:
 def _edit(stop: Stop, head: Head, now: datetime) -> list[dict[str, object]]:
     """Edit part by part where the end can; else say the new text in words. A part too many is deleted, one too few is sent."""
     there = head.there.parts
-    if not there:
+    is_by_hand = _is_by_hand(head)
+    if not there and not is_by_hand:
         return []
     facts = stop.capabilities
     contents = _contents(stop, head, head.there.told)
-    if not facts.can_edit or not gate.may_change(there[0].at, facts.edit_window, now):
+    if is_by_hand or not facts.can_edit or not gate.may_change(there[0].at, facts.edit_window, now):
         words = texts.text("represent.edited", LOCALE, text=head.message.text)
         return [_new(content) for content in represent.parts(words, [], facts, locale=LOCALE)]
     made: list[dict[str, object]] = []
@@ -190,16 +195,25 @@ def _told(contents: list[dict[str, object]], numbers: Collection[int]) -> list[d
     return contents
 
 
+def _is_by_hand(head: Head) -> bool:
+    """Tell whether a message was written at this end by a person: nobody but he can change it there, we only say what became of it."""
+    return head.message.origin_end_id == head.delivery.end_id and not head.there.status
+
+
 def _delete(stop: Stop, head: Head, now: datetime) -> list[dict[str, object]]:
     there = head.there.parts
-    if not there:
+    is_by_hand = _is_by_hand(head)
+    if not there and not is_by_hand:
         return []
     facts = stop.capabilities
-    if facts.can_delete and gate.may_change(there[0].at, facts.delete_window, now):
+    if not is_by_hand and facts.can_delete and gate.may_change(there[0].at, facts.delete_window, now):
         return [{"act": Act.DELETE.value, "targets": list(part.remote_ids)} for part in there]
     if stop.side is Side.NETWORK:
         return []  # a notice of a deletion would tell the client more than the message that stays
-    return [{"act": Act.NEW.value, "text": texts.text("represent.deleted", LOCALE)}]
+    if head.message.direction == Direction.IN:
+        return [{"act": Act.NEW.value, "text": texts.text("represent.deleted", LOCALE)}]
+    words = texts.text("represent.taken_back", LOCALE, text=head.message.text[:SHORT])
+    return [_new(content) for content in represent.parts(words, [], facts, locale=LOCALE)]
 
 
 def _store(session: Session, head: Head, contents: Sequence[dict[str, object]], *, generation: int) -> list[Part]:

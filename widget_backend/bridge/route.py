@@ -120,8 +120,11 @@ class Outbox:
         told = replace(matter, act=Act.STATUS)
         self.report(told, status=Status.FAILED.value, reason=reason, delivery_id=row["id"])  # type: ignore[arg-type]
 
-    def change(self, matter: Matter) -> None:
-        """Decide where an edit or a deletion goes: to every end that has, or will have, the message itself."""
+    def change(self, matter: Matter, *, besides: Sequence[UUID] = ()) -> None:
+        """Decide where an edit or a deletion goes: to every end that has, or will have, the message itself.
+
+        `besides`: the CRM in which it was written; where that was done by hand, it is only told.
+        """
         holders = self.session.scalars(
             select(Delivery.end_id).where(
                 Delivery.message_id == matter.message_id,
@@ -130,7 +133,7 @@ class Outbox:
                 Delivery.status.not_in(NEVER_THERE),
             )
         ).all()
-        for id in holders:
+        for id in dict.fromkeys([*holders, *besides]):
             stop = self.map.working(id)
             if stop is not None:
                 self._queue_once(matter, stop, f"{matter.act.value}:{matter.version}")

@@ -17,8 +17,9 @@ from flask import Response, g, jsonify, make_response, render_template, request
 
 from widget_backend import crypto, language, texts
 from widget_backend.accounts import throttle
-from widget_backend.bridge import cards, dialogs, quick_replies, repeat, runtime, setup, uploads
+from widget_backend.bridge import cards, corrections, dialogs, quick_replies, repeat, runtime, setup, uploads
 from widget_backend.bridge.composer import KeyReused, Refused, Writer, Written
+from widget_backend.bridge.corrections import Correction
 from widget_backend.bridge.dialogs import Opening
 from widget_backend.bridge.ends import Card
 from widget_backend.bridge.recipients import Recipient
@@ -165,9 +166,22 @@ def send_again(seat: Seat, delivery_id: UUID) -> Response:
     conversation_id = panel_card.conversation_of(seat, delivery_id)
     if conversation_id is None:
         raise KeyError(delivery_id)
-    _own(seat, conversation_id)
+    _own(seat, conversation_id, no_older_than=panel_card.NOW)
     is_new = repeat.repeat(seat.account, delivery_id, key=_key(seat, _body()), actor=seat.actor)
     return jsonify(is_new=is_new)
+
+
+@blueprint.route(f"{API}/conversations/<uuid:conversation_id>/messages/<uuid:message_id>", methods=["PATCH", "DELETE"])
+@seated
+def correct(seat: Seat, conversation_id: UUID, message_id: UUID) -> Response:
+    """Change a message of ours, or take it back, at the client's too; the same key again does nothing."""
+    read = _own(seat, conversation_id, no_older_than=panel_card.NOW)
+    if panel_card.conversation_of_message(seat, message_id) != conversation_id:
+        raise KeyError(message_id)
+    given = _body()
+    text = given["text"].text() if request.method == "PATCH" else None
+    correction = Correction(key=_key(seat, given), writer=_writer(seat, read), message_id=message_id, text=text)
+    return jsonify(_written(corrections.correct(seat.account, correction)))
 
 
 @blueprint.get(f"{API}/quick-replies")
@@ -265,9 +279,9 @@ def _problem(error: Problem) -> Response:
 # -- small parts -------------------------------------------------------------------------------------------------------
 
 
-def _own(seat: Seat, conversation_id: UUID) -> Card:
+def _own(seat: Seat, conversation_id: UUID, *, no_older_than: timedelta = panel_card.LASTING) -> Card:
     """Return the card, if a conversation is one of its. Raises: KeyError, and as `panel_card.read`."""
-    read = panel_card.read(seat)
+    read = panel_card.read(seat, no_older_than=no_older_than)
     if not panel_card.has_conversation(seat, read, conversation_id):
         raise KeyError(conversation_id)
     return read
@@ -295,13 +309,17 @@ def _key(seat: Seat, given: Reader) -> str:
 def _opening(seat: Seat, read: Card, given: Reader, **whom: Any) -> Opening:
     return Opening(
         key=_key(seat, given),
-        writer=Writer(actor=seat.actor, id=seat.user_id, name=read.fields.get("USER_NAME", "")),
+        writer=_writer(seat, read),
         text=given["text"].text_or(""),
         files=tuple(uploads.of_ticket(seat.account, one.text()) for one in given["files"].items()),
         connection_id=seat.connection,
         card=seat.card,
         **whom,
     )
+
+
+def _writer(seat: Seat, read: Card) -> Writer:
+    return Writer(actor=seat.actor, id=seat.user_id, name=read.fields.get("USER_NAME", ""))
 
 
 def _written(written: Written) -> dict[str, object]:

@@ -16,7 +16,7 @@ from sqlalchemy import or_, select
 from widget_backend import clock, crypto
 from widget_backend.bridge import cards, composer, runtime
 from widget_backend.bridge.ends import Address, Card, CardPerson
-from widget_backend.bridge.models import AttachmentRecord, Delivery, LinkRecord
+from widget_backend.bridge.models import AttachmentRecord, Delivery, LinkRecord, Message
 from widget_backend.bridge.tenancy import transaction
 from widget_backend.pages.panel_door import Seat
 
@@ -63,6 +63,13 @@ def conversation_of(seat: Seat, delivery_id: UUID) -> UUID | None:
     """Return the conversation of a delivery of the account."""
     with transaction(seat.account) as session:
         row = session.get(Delivery, delivery_id)
+    return row.conversation_id if row is not None and row.account_id == seat.account else None
+
+
+def conversation_of_message(seat: Seat, message_id: UUID) -> UUID | None:
+    """Return the conversation of a message of the account."""
+    with transaction(seat.account) as session:
+        row = session.get(Message, message_id)
     return row.conversation_id if row is not None and row.account_id == seat.account else None
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from widget_backend import files, texts
 from widget_backend.bridge import cards, composer, dialogs, quick_replies, recipients, registry, repeat, uploads
+from widget_backend.bridge.corrections import Ways
 from widget_backend.bridge.dialogs import Dialog, Talk
 from widget_backend.bridge.ends import Card, Side
 from widget_backend.bridge.events import Direction, Kind
@@ -122,7 +123,17 @@ def _line(seat: Seat, found: Talk, line: Line, attached: Mapping[UUID, list[Atta
         "is_deleted": message.deleted_at is not None,
         "files": [_file(seat, row) for row in attached.get(message.id, [])],
         **_standing(seat, found.telling(line) if is_ours else None, found.channel),
+        **_ways(seat, found.ways.get(message.id), found.channel),
     }
+
+
+def _ways(seat: Seat, ways: Ways | None, channel: Stop) -> Json:
+    """Say whether a message can be changed and taken back at the client's, and why not; of what was taken back, nothing."""
+    if ways is None or ways.delete == "deleted_already":
+        return {"can_edit": False, "can_delete": False, "why_not": []}
+    slugs = dict.fromkeys(slug for slug in (ways.edit, ways.delete) if slug)
+    why_not = [texts.reason(slug, channel.adapter, seat.locale) for slug in slugs]
+    return {"can_edit": not ways.edit, "can_delete": not ways.delete, "why_not": why_not}
 
 
 def _standing(seat: Seat, delivery: Delivery | None, channel: Stop) -> Json:

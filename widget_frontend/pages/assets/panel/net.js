@@ -13,7 +13,11 @@ export class Trouble extends Error {
 }
 
 export const get = (path) => call("GET", path);
-export const post = (path, body) => call("POST", path, JSON.stringify(body), "application/json");
+export const post = (path, body) => send("POST", path, body);
+
+export function send(method, path, body) {
+  return call(method, path, JSON.stringify(body), "application/json");
+}
 
 export function upload(file) {
   return call("POST", `files?name=${encodeURIComponent(file.name)}`, file, "application/octet-stream");

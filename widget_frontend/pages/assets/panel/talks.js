@@ -1,8 +1,9 @@
 // The conversations of the card, and one of them with its messages and answer box.
 
 import { composer } from "./composer.js";
+import { corrections } from "./corrections.js";
 import { el, newKey, notice, show, size, t, waiting, when } from "./dom.js";
-import { every, get, post } from "./net.js";
+import { every, get, post, send as ask } from "./net.js";
 
 const LIST_EVERY_S = 6;
 const TALK_EVERY_S = 3;
@@ -57,12 +58,14 @@ function mark(message) {
 export function talkView(place, talk, { back, changed }) {
   let seen = "";
   let older = [];
+  let newest = [];
   let before = "";
   const messages = el("ol", { class: "messages", tabindex: "0", "aria-label": t("messages"), role: "log" });
   const more = el("button", { type: "button", class: "plain more", hidden: true, onclick: earlier }, t("earlier"));
   const scroll = el("div", { class: "scroll" }, more, messages);
   const reason = el("div");
   const writing = composer({ send, label: t("answer") });
+  const correcting = corrections({ change, redraw });
 
   async function send(message) {
     await post(`conversations/${talk.id}/messages`, message);
@@ -84,11 +87,25 @@ export function talkView(place, talk, { back, changed }) {
     if (now !== seen) {
       const isAtEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 60;
       seen = now;
-      show(messages, ...older.map(bubble), ...found.items.map(bubble));
+      newest = found.items;
+      redraw();
       if (isAtEnd) {
         scroll.scrollTop = scroll.scrollHeight;
       }
     }
+  }
+
+  function redraw(focused = "") {
+    const known = new Set(newest.map((one) => one.id));
+    show(messages, ...older.filter((one) => !known.has(one.id)).map(bubble), ...newest.map(bubble));
+    document.getElementById(focused)?.focus();
+  }
+
+  async function change(message, { key, text }) {
+    await ask(text === null ? "DELETE" : "PATCH", `conversations/${talk.id}/messages/${message.id}`, { key, text });
+    Object.assign(message, text === null ? { is_deleted: true, can_edit: false, can_delete: false, why_not: [] } : { text, is_edited: true });
+    await look();
+    changed();
   }
 
   async function earlier() {
@@ -113,9 +130,11 @@ export function talkView(place, talk, { back, changed }) {
         "span",
         { class: "quiet foot" },
         when(message.at),
-        message.is_edited ? el("span", {}, t("edited")) : null,
+        message.is_deleted ? el("span", {}, t("deleted")) : message.is_edited ? el("span", {}, t("edited")) : null,
         message.status ? mark(message) : null,
+        correcting.button(message),
       ),
+      correcting.box(message),
       message.why ? el("span", { class: "why" }, message.why) : null,
       message.repeat ? el("button", { type: "button", class: "plain small", onclick: (event) => repeat(event, message) }, t("repeat")) : null,
     );
