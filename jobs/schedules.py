@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 from jobs import exchange, queues
 from oauth import arrivals, refresh
 from widget_backend.accounts.models import SecurityEvent
-from widget_backend.bridge import held, life, registry, runtime, split, wake
+from widget_backend.bridge import held, life, quick_replies_offered, registry, runtime, split, wake
 from widget_backend.bridge.errors import EndError, Unregistered
 from widget_backend.bridge.inbox import NEW
 from widget_backend.bridge.models import Gate, Inbox, Parked, Worker
@@ -136,6 +136,11 @@ def refresh_idle() -> None:
     _side_by_side("refresh_idle", refresh.keep_alive, [(row.account_id, row.end_id) for row in gates])
 
 
+def write_replies() -> None:
+    """Give the shared quick replies, where they have changed, to the CRMs that keep a list of their own."""
+    _side_by_side("write_replies", quick_replies_offered.write, quick_replies_offered.due())
+
+
 def all_schedules() -> list[Schedule]:
     """Return what the cron process enqueues."""
     every = runtime.get().config.sweep_s
@@ -146,5 +151,6 @@ def all_schedules() -> list[Schedule]:
         Schedule("take_installs", queues.SCHEDULES, take_installs, 5, ttl_s=60, timeout_s=120),
         Schedule("forget_departed", queues.SCHEDULES, arrivals.forget_departed, 24 * 3600, ttl_s=24 * 3600),
         Schedule("refresh_idle", queues.SCHEDULES, refresh_idle, 6 * 3600, ttl_s=3600),
+        Schedule("write_replies", queues.SCHEDULES, write_replies, 30, ttl_s=60),
         Schedule("check_ends", queues.SCHEDULES, check_ends, 300, ttl_s=300, timeout_s=280),
     ]
