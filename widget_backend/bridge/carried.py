@@ -74,7 +74,10 @@ class Link:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
-    """Where a delivery belongs. `network` is the network's key, `channel_id` our id of the channel, `link` is set for a connection."""
+    """Where a delivery belongs. `network` is the network's key, `channel_id` our id of the channel.
+
+    Shape: `link` is set for a connection; `route` are the settings of the pair of channel and connection, empty where the connection's own hold.
+    """
 
     id: str
     client: Client
@@ -86,6 +89,7 @@ class Conversation:
     channel_title: str
     channel_id: str = ""
     link: Link | None = None
+    route: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

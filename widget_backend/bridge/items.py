@@ -26,6 +26,7 @@ from widget_backend.bridge.models import (
     Message,
     MessageKey,
     Part,
+    Route,
 )
 from widget_backend.bridge.routes import Stop
 
@@ -57,6 +58,7 @@ class Head:
     conversation: ConversationRecord
     client: ClientRecord
     channel: EndRecord
+    route: dict[str, object] | None
     link: LinkRecord | None
     parts: list[Part]
     attachments: list[File]
@@ -69,11 +71,12 @@ class Head:
 def heads(session: Session, stop: Stop, places: Sequence[tuple[UUID, int]]) -> list[Head]:
     """Read the deliveries at (conversation, lane_seq), oldest conversation id first."""
     rows = session.execute(
-        select(Delivery, Message, ConversationRecord, ClientRecord, EndRecord)
+        select(Delivery, Message, ConversationRecord, ClientRecord, EndRecord, Route.settings)
         .join(Message, Message.id == Delivery.message_id)
         .join(ConversationRecord, ConversationRecord.id == Delivery.conversation_id)
         .join(ClientRecord, ClientRecord.id == ConversationRecord.client_id)
         .join(EndRecord, EndRecord.id == ConversationRecord.channel_id)
+        .outerjoin(Route, (Route.channel_id == EndRecord.id) & (Route.connection_id == stop.id))
         .where(Delivery.end_id == stop.id, tuple_(Delivery.conversation_id, Delivery.lane_seq).in_(places))
         .order_by(ConversationRecord.id)
     ).all()
@@ -257,11 +260,15 @@ def item(head: Head, part: Part, stop: Stop, locale: str) -> Item:
 
 def conversation(head: Head) -> Conversation:
     """Build the conversation as adapters see it."""
-    return conversation_of(head.conversation, head.client, head.channel, head.link)
+    return conversation_of(head.conversation, head.client, head.channel, head.link, head.route)
 
 
 def conversation_of(
-    row: ConversationRecord, client: ClientRecord, channel: EndRecord, link: LinkRecord | None
+    row: ConversationRecord,
+    client: ClientRecord,
+    channel: EndRecord,
+    link: LinkRecord | None,
+    route: dict[str, object] | None = None,
 ) -> Conversation:
     """Build a conversation as adapters see it, from its rows."""
     return Conversation(
@@ -275,6 +282,7 @@ def conversation_of(
         channel_title=channel.title,
         channel_id=str(channel.id),
         link=Link(remote_id=link.remote_id, state=link.state) if link else None,
+        route=route or {},
     )
 
 

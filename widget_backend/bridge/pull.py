@@ -18,7 +18,7 @@ from widget_backend import clock
 from widget_backend.bridge import items, keep, life, registry, runtime, wake
 from widget_backend.bridge.ends import Conversation, End, Pulled, PullRequest, Side
 from widget_backend.bridge.errors import EndError, Retry
-from widget_backend.bridge.models import ClientRecord, ConversationRecord, EndRecord, Gate, LinkRecord
+from widget_backend.bridge.models import ClientRecord, ConversationRecord, EndRecord, Gate, LinkRecord, Route
 from widget_backend.bridge.tenancy import transaction
 from widget_backend.limits import LimitWait
 from widget_backend.outside import OutsideError
@@ -158,7 +158,7 @@ def _active(
     end_id = UUID(end.id)
     since = since or clock.now()
     query = (
-        select(ConversationRecord, ClientRecord, EndRecord, LinkRecord)
+        select(ConversationRecord, ClientRecord, EndRecord, LinkRecord, Route.settings)
         .join(ClientRecord, ClientRecord.id == ConversationRecord.client_id)
         .join(EndRecord, EndRecord.id == ConversationRecord.channel_id)
         .join(
@@ -166,6 +166,7 @@ def _active(
             (LinkRecord.conversation_id == ConversationRecord.id) & (LinkRecord.connection_id == end_id),
             isouter=end.side is Side.NETWORK,
         )
+        .outerjoin(Route, (Route.channel_id == EndRecord.id) & (Route.connection_id == end_id))
         .where(ConversationRecord.last_at > since - ACTIVE_FOR)
         .order_by(ConversationRecord.last_at.desc())
         .limit(most)

@@ -17,7 +17,9 @@ POST /_sandbox/token        {account, client_id, user?, carrier: widget|bot, cla
                             alg and key, null removes one
 POST /_sandbox/pair         {account, client_id, user?}: a pair of tokens without the road to them
 POST /_sandbox/options      {account, ...}: switches        POST /_sandbox/rename {account, subdomain}
-POST /_sandbox/user         {account, id?, ...}: change or make a user (is_admin, is_active, rights, ...)
+POST /_sandbox/user         {account, id?, ...}: change or make a user (is_admin, is_active, rights, ...);
+                            gone: true deletes one
+POST /_sandbox/stage        {account, name}: a new open stage of the main pipeline; {account, id, gone: true}: delete one
 POST /_sandbox/contact      {account, name, phone?, email?, lead?: name, user?} -> {"contact", "lead"}
 POST /_sandbox/move         {account, lead, status_id?, pipeline_id?, user?}: move a lead as a manager does
 POST /_sandbox/bot          {account, client_id, url, data, entity_id?}: a Salesbot's widget_request (5.1)
@@ -53,6 +55,7 @@ def actions(cloud: Cloud) -> dict[str, Callable[[Json], Awaitable[Json]]]:
         options,
         rename,
         user,
+        stage,
         contact,
         move,
         bot,
@@ -211,6 +214,9 @@ async def user(cloud: Cloud, body: Json) -> Json:
     if isinstance(values.get("rights"), str):
         values["rights"] = seed.rights(values["rights"])
     found = account.users.get(int(body.get("id", 0)))
+    if values.pop("gone", False):
+        account.users.pop(int(body["id"]))
+        return {"id": int(body["id"])}
     if found is None:
         number = account.new_id("user", 9_000_000)
         found = User(number, f"Сотрудник {number}", f"user{number}@acme.example", new_uuid(), rights=seed.rights("A"))
@@ -218,6 +224,17 @@ async def user(cloud: Cloud, body: Json) -> Json:
         account.participants[found.amojo_id] = Participant(found.amojo_id, found.name, is_client=False)
     _set(found, values)
     return {"id": found.id, "amojo_id": found.amojo_id}
+
+
+async def stage(cloud: Cloud, body: Json) -> Json:
+    """Make or delete a stage of the main pipeline."""
+    account = find_account(cloud, body)
+    if body.get("gone"):
+        for pipeline in account.pipelines.values():
+            pipeline["statuses"] = [one for one in pipeline["statuses"] if one["id"] != int(body["id"])]
+        return {"id": int(body["id"])}
+    made = seed.add_stage(account, account.main_pipeline, str(body.get("name", "Ещё один")))
+    return {"id": made["id"], "pipeline_id": made["pipeline_id"]}
 
 
 async def contact(cloud: Cloud, body: Json) -> Json:

@@ -71,6 +71,13 @@ def _status(pipeline_id: int, place: int, name: str, number: int, kind: int) -> 
     }
 
 
+def add_stage(account: Account, pipeline: Json, name: str) -> Json:
+    """Make one more open stage, before won and lost."""
+    made = _status(pipeline["id"], len(pipeline["statuses"]), name, account.new_id("status", 654_300), 0)
+    pipeline["statuses"].insert(-2, made)
+    return made
+
+
 def add_field(
     account: Account, kind: str, name: str, of: str, *, code: str | None = None, enums: tuple[str, ...] = ()
 ) -> Json:

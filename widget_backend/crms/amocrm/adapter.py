@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
 
 import structlog
 
-from widget_backend import outside, texts
+from widget_backend import clock, outside, texts
 from widget_backend.bridge.ends import (
     Accepted,
     Card,
@@ -26,21 +25,20 @@ from widget_backend.bridge.ends import (
 )
 from widget_backend.bridge.errors import EndError, Misconfigured, Rejected, Uncertain, Unregistered, preparing
 from widget_backend.bridge.events import Attachment, Direction
-from widget_backend.crms.amocrm import cards
+from widget_backend.bridge.quick_replies_offered import Offered
+from widget_backend.crms.amocrm import card_reading, survey
 from widget_backend.crms.amocrm import client_catalogs as catalogs
 from widget_backend.crms.amocrm import client_history as history
-from widget_backend.crms.amocrm import client_sources as sources
 from widget_backend.crms.amocrm import format as words
-from widget_backend.crms.amocrm.cards import Desk, Place
+from widget_backend.crms.amocrm import templates
+from widget_backend.crms.amocrm.begin import Beginning
+from widget_backend.crms.amocrm.cards import CHAIN_PATIENCE, Desk, Place
 from widget_backend.crms.amocrm.client import Account
 from widget_backend.crms.amocrm.client_chats import Channel, Chats
-from widget_backend.crms.amocrm.settings import NOTES, UNSORTED
+from widget_backend.crms.amocrm.settings import NOTES
 from widget_backend.reading import Malformed
 
 log = structlog.get_logger()
-
-CHAIN_PATIENCE = timedelta(seconds=6)
-"""How long a step of a first message's chain waits for the limit: giving up in the middle would spend the steps before it once more."""
 
 _NOTE = "note:"
 _LOST = frozenset({"failed", "expired", "uncertain"})
@@ -63,6 +61,7 @@ class AmoCrm:
         self._end = end
         self._account = Account.of(end)
         self._desk = Desk(end, self._account)
+        self._beginning = Beginning(end, self._account, self._desk)
         self._channels = Channel.all_of(end)
 
     # -- life --------------------------------------------------------------------------------------------------------
@@ -76,6 +75,10 @@ class AmoCrm:
             amojo_id = account["amojo_id"].text()
             self._end = replace(self._end, settings={**self._end.settings, "amojo_id": amojo_id})
             connected, refused, warnings = self._connect_channels()
+            # a stage that is new counts as known from now on: whoever connects again has read of it
+            findings = survey.look(
+                self._account, replace(self._end, settings={**self._end.settings, "known_stages": []})
+            )
         return Connected(
             remote_id=account["id"].remote_id(),
             title=account["name"].text_or("") or self._account.host,
@@ -84,8 +87,10 @@ class AmoCrm:
                 "user_id": user_id,
                 "connected_channels": connected,
                 "refused_channels": refused,
+                "notices": list(findings.notices),
+                "known_stages": list(findings.stages),
             },
-            warnings=warnings,
+            warnings=(*warnings, *findings.notices),
             aliases=(amojo_id,),
         )
 
@@ -108,13 +113,13 @@ class AmoCrm:
                 Chats.of(self._end, channel).disconnect()
 
     def pull(self, request: PullRequest) -> Pulled:
-        """Read the histories of the conversations active lately: hooks come once. Source: amocrm.md 2.7, 10.8."""
-        raws: list[Raw] = []
+        """Read the histories of the conversations active lately: hooks come once; and look whether the settings still hold. Source: amocrm.md 2.7, 10.8."""
         with preparing():
+            raws = self._survey(request)
             for conversation in request.conversations:
                 chats = self._chats(conversation)
                 if chats is not None and conversation.link is not None:
-                    raws += history.pulled(chats, conversation, request)
+                    raws += history.pulled(chats, conversation, request, self._beginning.found)
         return Pulled(raws=tuple(raws), cursor={})
 
     def locate(self, attachment: Attachment) -> tuple[str, Mapping[str, str]]:
@@ -141,9 +146,11 @@ class AmoCrm:
         return self._change(item, item, "represent.edited")
 
     def delete(self, item: Item) -> Outcome:
-        """Say in place of the text that the client deleted it: there is no delete method. Source: amocrm.md 2.6."""
-        gone = texts.text("settings.amocrm.deleted_by_client", self._end.locale)
-        return self._change(item, replace(item, text=gone, files=()), "settings.amocrm.deleted_note")
+        """Say in place of the text that it was deleted, and by whom: there is no delete method. Source: amocrm.md 2.6."""
+        is_theirs = item.direction is Direction.IN
+        gone = texts.text(f"settings.amocrm.deleted_by_{'client' if is_theirs else 'us'}", self._end.locale)
+        note = "settings.amocrm.deleted_note" if is_theirs else "settings.amocrm.deleted_by_us"
+        return self._change(item, replace(item, text=gone, files=()), note)
 
     def report(self, batch: Sequence[Item]) -> Sequence[Outcome]:
         """Mark managers' messages, or say why one did not arrive. Source: amocrm.md 2.7."""
@@ -154,10 +161,22 @@ class AmoCrm:
         with preparing():
             return catalogs.choices(self._account, name, self._end.locale)
 
+    def write_quick_replies(self, replies: Sequence[Offered]) -> None:
+        """Keep the shared quick replies among the account's chat templates. Source: amocrm.md 3.9."""
+        with preparing():
+            templates.write(self._account, replies)
+
     def read_card(self, kind: str, id: str, viewer_id: str) -> Card:
         """Read a card as that employee sees it. Source: amocrm.md 1.4, 12."""
         with preparing():
-            return cards.read(self._account, kind, id, viewer_id)
+            return card_reading.read(self._account, kind, id, viewer_id)
+
+    def _survey(self, request: PullRequest) -> list[Raw]:
+        try:
+            return survey.told(survey.look(self._account, self._end, request.conversations), self._end, clock.now())
+        except (Rejected, Misconfigured, Malformed) as error:
+            log.warning("not_surveyed", end=self._end.id, reason=getattr(error, "reason", "unknown_answer"))
+            return []
 
     # -- chats -------------------------------------------------------------------------------------------------------
 
@@ -176,8 +195,7 @@ class AmoCrm:
     def _post(self, chats: Chats, item: Item) -> Accepted:
         link = item.conversation.link
         assert link is not None
-        learnt = self._begin(chats, item, link.state) if _is_new(link.state) else {}
-        is_new_deal = learnt.pop("new_deal", "") == "1"
+        learnt = self._beginning.prepare(chats, item, link.state)
         state = {**link.state, **learnt}
         payload = self._payload(chats, item, state)
         try:
@@ -189,8 +207,10 @@ class AmoCrm:
             told = self._stored_before(chats, item)
             if not told:
                 raise
+        learnt |= self._beginning.look(chats, item, state)
+        is_new_deal = learnt.pop("new_deal", "") == "1"
         if item.direction is Direction.IN:
-            self._set_task(item, Place.of(state).lead_id, is_new_deal=is_new_deal)
+            self._set_task(item, Place.of({**state, **learnt}).lead_id, is_new_deal=is_new_deal)
         return Accepted(remote_ids=(told,), state=learnt)
 
     def _stored_before(self, chats: Chats, item: Item) -> str:
@@ -236,47 +256,6 @@ class AmoCrm:
             if ref_id := user["amojo_id"].text_or(""):
                 return words.manager(item, ref_id)
         return words.company(item, chats.channel.bot_id)
-
-    def _begin(self, chats: Chats, item: Item, state: Mapping[str, str]) -> dict[str, str]:
-        """Do what only the first message of a conversation needs; return what the link is to remember.
-
-        Where amoCRM shall not make an unsorted lead, chat, contact and deal are made and joined before anything is posted (2.8). Every step finds what
-        an earlier try made: the chat by our id, the contact by the chat, the deal by the contact.
-        """
-        link = item.conversation.link
-        assert link is not None
-        with preparing(), outside.patience(CHAIN_PATIENCE):
-            learnt = {"begun": "1"}
-            if source := sources.ensure(self._account, self._end, chats.channel, item.conversation):
-                learnt["source"] = source
-            known = Place.of(state)
-            has_card = known != Place()
-            is_unsorted = self._end.settings.get("stage") == UNSORTED
-            if not has_card and (item.direction is Direction.OUT or is_unsorted):
-                return learnt
-            made = chats.create(link.remote_id, words.client(item.conversation), source)
-            chat_id = made["id"].text()
-            learnt |= {"chat": chat_id, "user_ref": made["user"]["id"].remote_id_or("")}
-            return learnt | self._join(item, chat_id, known)
-
-    def _join(self, item: Item, chat_id: str, known: Place) -> dict[str, str]:
-        """Give a chat its contact, and a deal unless the dialog was begun from the card of a contact or company."""
-        linked = self._desk.linked_contact(chat_id) if item.started_at else ""
-        contact_id, is_new_contact = known.contact_id or linked, False
-        if not contact_id:
-            contact_id, is_new_contact = self._desk.contact(item)
-        if contact_id != linked:
-            self._desk.link(chat_id, contact_id)
-        if is_new_contact:
-            for kind, id in (("company", known.company_id), ("lead", known.lead_id)):
-                if id:
-                    self._desk.tie(kind, id, contact_id)
-        if known.lead_id:
-            return Place(contact_id=contact_id, lead_id=known.lead_id).state
-        if known.contact_id or known.company_id:
-            return Place(contact_id=contact_id).state
-        lead_id, is_new = self._desk.lead(item, contact_id, is_new_contact=is_new_contact)
-        return {**Place(contact_id=contact_id, lead_id=lead_id).state, "new_deal": "1" if is_new else ""}
 
     # -- notes -------------------------------------------------------------------------------------------------------
 
@@ -399,7 +378,3 @@ def channel_for(channels: Sequence[Channel], network: str) -> Channel | None:
         if name in by_messenger:
             return by_messenger[name]
     return None
-
-
-def _is_new(state: Mapping[str, str]) -> bool:
-    return not state.get("begun")

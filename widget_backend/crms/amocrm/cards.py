@@ -1,36 +1,38 @@
-"""Deals, contacts and what stands in them: found or made for a conversation, and read for whoever looks at a card (amocrm.md 3.3 to 3.10)."""
+"""Deals, contacts, notes and tasks: found or made for a conversation as the settings say (amocrm.md 3.3 to 3.10)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import structlog
+
 from widget_backend import clock, texts
-from widget_backend.bridge.ends import CARD, CONTACT, Address, Card, CardPerson, End, Item
-from widget_backend.bridge.errors import Misconfigured, Rejected
+from widget_backend.bridge.ends import CARD, CONTACT, Conversation, End, Item
+from widget_backend.bridge.errors import Rejected
 from widget_backend.crms.amocrm import format as words
+from widget_backend.crms.amocrm.card_reading import KINDS, values
 from widget_backend.crms.amocrm.client import Account, Gone
 from widget_backend.crms.amocrm.settings import TASK_PER_DEAL
-from widget_backend.limits import Priority
 from widget_backend.reading import Reader
 
+log = structlog.get_logger()
+
 WON, LOST = "142", "143"
-KINDS = {"lead": "leads", "contact": "contacts", "company": "companies", "customer": "customers"}
 _CLOSED = frozenset({WON, LOST})
 _LEADS_LOOKED_AT = 5
-_PEOPLE = 10
 _DIGITS = re.compile(r"\D")
-_CLOCKS = timedelta(seconds=30)
+CHAIN_PATIENCE = timedelta(seconds=6)
+"""How long a step of a first message's chain waits for the limit: giving up in the middle would spend the steps before it once more."""
 _SERVICE = "Mostik"
-_NETWORKS = (
-    ("vk", re.compile(r"(?:https?://)?(?:m\.)?vk\.(?:com|ru)/([\w.]+)", re.IGNORECASE)),
-    ("telegram", re.compile(r"(?:https?://)?(?:t\.me|telegram\.me)/([\w]+)", re.IGNORECASE)),
-    ("instagram", re.compile(r"(?:https?://)?(?:www\.)?instagram\.com/([\w.]+)", re.IGNORECASE)),
-    ("facebook", re.compile(r"(?:https?://)?(?:www\.)?(?:facebook\.com|fb\.com|m\.me)/([\w.]+)", re.IGNORECASE)),
-    ("whatsapp", re.compile(r"(?:https?://)?wa\.me/(\d+)", re.IGNORECASE)),
-)
+_MARKS: Mapping[str, tuple[str, ...]] = {
+    "responsible": ("responsible_user_id",),
+    "stage": ("status_id", "pipeline_id"),
+    "profile_field": ("custom_fields_values",),
+}
+"""How a refusal names what was chosen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,7 @@ class Desk:
 
     def __init__(self, end: End, account: Account) -> None:
         self._account = account
+        self._end_id = end.id
         self._settings = end.settings
         self._locale = end.locale
 
@@ -85,6 +88,15 @@ class Desk:
         for one in found["_embedded"]["chats"].items():
             return one["contact_id"].remote_id_or("")
         return ""
+
+    def whereabouts(self, chat_id: str) -> tuple[Place, int]:
+        """Return the contact of a chat and its latest deal, with the moment that deal was made. Units: s. Source: amocrm.md 3.5, 3.4."""
+        contact_id = self.linked_contact(chat_id)
+        leads = self._leads_of(contact_id) if contact_id else []
+        if not leads:
+            return Place(contact_id=contact_id), 0
+        made_at = self._account.get(f"leads/{leads[0]}")["created_at"].integer_or(0)
+        return Place(contact_id=contact_id, lead_id=leads[0]), made_at
 
     def link(self, chat_id: str, contact_id: str) -> None:
         """Link a chat to a contact; linking again moves it. Source: amocrm.md 3.5."""
@@ -121,13 +133,13 @@ class Desk:
         """Search by phone; the search looks into every field, so the numbers are compared again. Source: amocrm.md 3.4."""
         found = self._account.get("contacts", {"query": phone[-10:], "limit": 50})
         for one in found["_embedded"]["contacts"].items():
-            if any(digits(value)[-10:] == phone[-10:] for value in _values(one, "PHONE")):
+            if any(digits(value)[-10:] == phone[-10:] for value in values(one, "PHONE")):
                 return one["id"].remote_id()
         return ""
 
     def _made_before(self, item: Item) -> str:
         """Find the contact that an earlier try made, if its answer was lost: the only one of that name made since then, and nothing written to it yet."""
-        name, since = self._contact_name(item), (item.sent_at - _CLOCKS).timestamp()
+        name, since = self._contact_name(item), (item.sent_at - words.CLOCKS).timestamp()
         found = self._account.get("contacts", {"query": name, "limit": 50, "with": "leads"})
         fresh = [
             one
@@ -149,26 +161,17 @@ class Desk:
 
     def _make_contact(self, item: Item) -> str:
         person = item.conversation.client.person
-        body: dict[str, object] = {"name": self._contact_name(item)}
-        fields: list[dict[str, object]] = []
+        fields: list[object] = []
         if person.phone:
             fields.append({"field_code": "PHONE", "values": [{"value": person.phone, "enum_code": "MOB"}]})
         if person.email:
             fields.append({"field_code": "EMAIL", "values": [{"value": person.email, "enum_code": "WORK"}]})
-        page = self._text("profile_field")
-        link = (
-            [{"field_id": int(page), "values": [{"value": person.profile_url}]}] if page and person.profile_url else []
-        )
-        body |= self._responsible() | self._tags("contact_tags", item)
-        try:
-            return self._make(
-                "contacts", {**body, "custom_fields_values": [*fields, *link]} if fields or link else body
-            )
-        except Rejected:
-            if not link:
-                raise
-        # the chosen field was deleted there: only that is left out
-        return self._make("contacts", {**body, "custom_fields_values": fields} if fields else body)
+        chosen = {"responsible": self._responsible(item.conversation)}
+        if (page := self._text("profile_field")) and person.profile_url:
+            link = {"field_id": int(page), "values": [{"value": person.profile_url}]}
+            chosen["profile_field"] = {"custom_fields_values": [*fields, link]}
+        body: dict[str, object] = {"name": self._contact_name(item), **self._tags("contact_tags", item)}
+        return self._make("contacts", {**body, "custom_fields_values": fields} if fields else body, chosen)
 
     def _make_lead(self, item: Item, contact_id: str) -> str:
         name = words.filled(self._text("deal_name", "%NAME%"), item.conversation, self._locale)
@@ -176,25 +179,28 @@ class Desk:
             "name": name or words.name_of(item.conversation),
             "_embedded": {"contacts": [{"id": int(contact_id), "is_main": True}]},
         }
-        body |= self._responsible() | self._tags("deal_tags", item)
-        stage = self._stage()
-        try:
-            return self._make("leads", {**body, **stage})
-        except Rejected:
-            if not stage:
-                raise
-        return self._make("leads", body)  # the stage is gone: the first one of the main pipeline
+        chosen = {"responsible": self._responsible(item.conversation), "stage": self._stage(item.conversation)}
+        return self._make("leads", {**body, **self._tags("deal_tags", item)}, chosen)
 
-    def _make(self, kind: str, body: Mapping[str, object]) -> str:
-        """Create one entity. Source: amocrm.md 3.3, 3.4 (arrays, the answer holds ids)."""
-        try:
-            made = self._account.post(kind, [body])
-        except Rejected:
-            if "responsible_user_id" not in body:
-                raise
-            # whoever was chosen is gone: whoever connected the account
-            made = self._account.post(kind, [{k: v for k, v in body.items() if k != "responsible_user_id"}])
-        return made["_embedded"][kind][0]["id"].remote_id()
+    def _make(self, kind: str, body: Mapping[str, object], chosen: Mapping[str, Mapping[str, object]]) -> str:
+        """Create one entity. What was `chosen` in the settings and is gone over there is left out, so that amoCRM's own default stands (`standing.py`
+        tells the admin). Source: amocrm.md 3.3, 3.4 (arrays, the answer holds ids), 3.1 (`validation-errors`).
+        """
+        left = {name: facts for name, facts in chosen.items() if facts}
+        while True:
+            whole = dict(body)
+            for facts in left.values():
+                whole |= facts
+            try:
+                made = self._account.post(kind, [whole])
+                return made["_embedded"][kind][0]["id"].remote_id()
+            except Rejected as error:
+                if not left:
+                    raise
+                named = [name for name in left if any(mark in error.detail for mark in _MARKS[name])]
+                gone = named[0] if named else next(iter(left))
+                log.warning("setting_gone", end=self._end_id, setting=gone, detail=error.detail)
+                del left[gone]
 
     def _leads_of(self, contact_id: str) -> list[str]:
         try:
@@ -215,7 +221,7 @@ class Desk:
         """Find a note that we may have written before the connection broke; empty when it is not there."""
         found = self._account.get(f"leads/{lead_id}/notes", {"order[id]": "desc", "limit": 50})
         for one in found["_embedded"]["notes"].items():
-            is_late = one["created_at"].integer_or(0) >= (since - _CLOCKS).timestamp()
+            is_late = one["created_at"].integer_or(0) >= (since - words.CLOCKS).timestamp()
             if is_late and one["params"]["text"].text_or("") == text:
                 return one["id"].remote_id()
         return ""
@@ -234,170 +240,37 @@ class Desk:
             "entity_type": "leads",
             "task_type_id": 1,
         }
-        self._account.post("tasks", [body | self._responsible()])
+        try:
+            self._account.post("tasks", [body | self._responsible(item.conversation)])
+        except Rejected:
+            # whoever was chosen is gone: whoever connected the account
+            self._account.post("tasks", [body])
 
     # -- settings ----------------------------------------------------------------------------------------------------
+
+    def stage(self, conversation: Conversation) -> str:
+        """Return where deals of a conversation begin: as its channel says, else the connection."""
+        return self._chosen("stage", conversation)
+
+    def _chosen(self, name: str, conversation: Conversation) -> str:
+        return str(conversation.route.get(name) or "") or self._text(name)
 
     def _text(self, name: str, default: str = "") -> str:
         value = self._settings.get(name)
         return default if value is None else str(value)
 
-    def _responsible(self) -> dict[str, object]:
-        user_id = self._text("responsible") or self._text("user_id")
+    def _responsible(self, conversation: Conversation) -> dict[str, object]:
+        user_id = self._chosen("responsible", conversation) or self._text("user_id")
         return {"responsible_user_id": int(user_id)} if user_id else {}
 
     def _tags(self, name: str, item: Item) -> dict[str, object]:
         found = words.tags(self._text(name), item.conversation, self._locale)
         return {"tags_to_add": found} if found else {}
 
-    def _stage(self) -> dict[str, object]:
-        pipeline, _, status = self._text("stage").partition(":")  # none chosen: the first stage of the main pipeline
+    def _stage(self, conversation: Conversation) -> dict[str, object]:
+        pipeline, _, status = self.stage(conversation).partition(":")
+        # none chosen, or the unsorted ones where no chat makes them: the first stage of the main pipeline
         return {"pipeline_id": int(pipeline), "status_id": int(status)} if status else {}
-
-
-# ------------------------------------------------------------------------------------------------------- reading a card
-
-
-def read(account: Account, kind: str, id: str, viewer_id: str) -> Card:
-    """Read a card with the rights of one user: a token proves who he is, not what he may see.
-
-    Raises: Rejected("card_forbidden"), Rejected("card_gone"), AccessLost, Retry.
-    Source: amocrm.md 1.4 (`X-Context-User-ID`), 3.3, 3.4, 12.
-    """
-    path = KINDS.get(kind)
-    if path is None or not id.isdecimal() or not viewer_id.isdecimal():
-        raise Rejected("card_gone")
-    entity = _seen(account, f"{path}/{id}", viewer_id, {"with": "contacts"} if path in ("leads", "companies") else None)
-    people = _people(account, kind, entity, viewer_id)
-    return Card(
-        kind=kind,
-        id=id,
-        title=entity["name"].text_or(""),
-        people=tuple(_person(one, of) for of, one in people),
-        fields={**_fields(kind, entity, people), **_around(account, kind, entity, viewer_id)},
-    )
-
-
-def _seen(account: Account, path: str, viewer_id: str, params: Mapping[str, object] | None = None) -> Reader:
-    try:
-        found = account.get(path, params, as_user=viewer_id, priority=Priority.PERSON)
-    except Gone as error:
-        raise Rejected("card_gone", error.detail) from error
-    except Misconfigured as error:
-        if error.reason != "amocrm_no_right":
-            raise
-        raise Rejected("card_forbidden", error.detail) from error
-    if not found.is_there:
-        raise Rejected("card_gone")
-    return found
-
-
-def _people(account: Account, kind: str, entity: Reader, viewer_id: str) -> list[tuple[str, Reader]]:
-    """Read whom a card names: its contacts, the main one first, and its company. One whom the viewer may not see is left out."""
-    found = [(kind, entity)] if kind in ("contact", "company") else []
-    linked = [("contact", one) for one in _main_first(entity["_embedded"]["contacts"].items())]
-    linked += [("company", one) for one in entity["_embedded"]["companies"].items()]
-    for of, one in linked[:_PEOPLE]:
-        try:
-            found.append((of, _seen(account, f"{KINDS[of]}/{one['id'].remote_id()}", viewer_id)))
-        except Rejected:
-            continue
-    return found
-
-
-def _main_first(contacts: Sequence[Reader]) -> list[Reader]:
-    return sorted(contacts, key=lambda one: not one["is_main"].flag_or(False))
-
-
-def _person(one: Reader, kind: str) -> CardPerson:
-    return CardPerson(
-        remote_id=one["id"].remote_id(), kind=kind, name=one["name"].text_or(""), addresses=tuple(_addresses(one))
-    )
-
-
-def _addresses(one: Reader) -> list[Address]:
-    """Read where somebody can be reached: phones, e-mails, and links to networks in whatever field they stand."""
-    found: dict[tuple[str, str], Address] = {}
-    for field in one["custom_fields_values"].items():
-        label, code = field["field_name"].text_or(""), field["field_code"].text_or("")
-        for value in _texts(field):
-            if code == "PHONE":
-                address = Address(kind="phone", value=value, label=label)
-            elif code == "EMAIL":
-                address = Address(kind="email", value=value, label=label)
-            elif network := next((name for name, link in _NETWORKS if link.search(value)), ""):
-                address = Address(kind=network, value=value, label=label)
-            else:
-                continue
-            found.setdefault((address.kind, address.value), address)
-    return list(found.values())
-
-
-def _fields(kind: str, entity: Reader, people: Sequence[tuple[str, Reader]]) -> dict[str, str]:
-    """Collect what quick replies may name. Names: bridge/substitutions.py."""
-    facts: dict[str, str] = {}
-    if kind == "lead":
-        facts = {
-            "DEAL_ID": entity["id"].remote_id(),
-            "DEAL_NAME": entity["name"].text_or(""),
-            "DEAL_BUDGET": str(entity["price"].integer_or(0) or ""),
-            "DEAL_RESPONSIBLE_ID": entity["responsible_user_id"].remote_id_or(""),
-        }
-    for of, prefix in (("contact", "CONTACT"), ("company", "COMPANY")):
-        one = next((one for named, one in people if named == of), None)
-        if one is None:
-            continue
-        facts |= {
-            f"{prefix}_ID": one["id"].remote_id(),
-            f"{prefix}_NAME": one["name"].text_or(""),
-            f"{prefix}_PHONE": next(iter(_values(one, "PHONE")), ""),
-            f"{prefix}_EMAIL": next(iter(_values(one, "EMAIL")), ""),
-        }
-        if of == "contact":
-            facts["CONTACT_FIRST_NAME"] = one["first_name"].text_or("") or one["name"].text_or("").split(" ")[0]
-    return {name: value for name, value in facts.items() if value}
-
-
-def _around(account: Account, kind: str, entity: Reader, viewer_id: str) -> dict[str, str]:
-    """Collect what stands beside a card: who looks, and of a deal its stage and who is responsible. What cannot be read is left out.
-
-    Source: amocrm.md 3.2, 3.10.
-    """
-    users: dict[str, Reader] = {}
-
-    def user(id: str) -> Reader:
-        if id not in users:
-            users[id] = _or_nothing(account, f"users/{id}")
-        return users[id]
-
-    who = user(viewer_id)
-    facts = {"USER_ID": viewer_id, "USER_NAME": who["name"].text_or(""), "USER_EMAIL": who["email"].text_or("")}
-    if kind == "lead":
-        if responsible := entity["responsible_user_id"].remote_id_or(""):
-            facts["DEAL_RESPONSIBLE"] = user(responsible)["name"].text_or("")
-            facts["DEAL_RESPONSIBLE_EMAIL"] = user(responsible)["email"].text_or("")
-        pipeline = _or_nothing(account, f"leads/pipelines/{entity['pipeline_id'].remote_id_or('0')}")
-        facts["DEAL_PIPELINE"] = pipeline["name"].text_or("")
-        stages = {one["id"].remote_id(): one["name"].text_or("") for one in pipeline["_embedded"]["statuses"].items()}
-        facts["DEAL_STATUS"] = stages.get(entity["status_id"].remote_id_or(""), "")
-    return {name: value for name, value in facts.items() if value}
-
-
-def _or_nothing(account: Account, path: str) -> Reader:
-    try:
-        return account.get(path, priority=Priority.PERSON)
-    except (Rejected, Misconfigured):
-        return Reader(None)
-
-
-def _values(one: Reader, code: str) -> list[str]:
-    fields = one["custom_fields_values"].items()
-    return [value for field in fields if field["field_code"].text_or("") == code for value in _texts(field)]
-
-
-def _texts(field: Reader) -> list[str]:
-    found = [value["value"].plain() for value in field["values"].items()]
-    return [value for value in found if isinstance(value, str) and value]
 
 
 def digits(phone: str) -> str:

@@ -9,7 +9,8 @@ from urllib.parse import urlencode
 from widget_backend import outside
 from widget_backend.bridge.ends import End, Tokens
 from widget_backend.bridge.errors import AccessLost, EndError, Misconfigured, Rejected, Retry, Uncertain, Unsafe
-from widget_backend.limits import Limit, LimitWait, Priority
+from widget_backend.crms.amocrm.pace import Pace
+from widget_backend.limits import LimitWait, Priority
 from widget_backend.platforms import amocrm
 from widget_backend.reading import Malformed, Reader
 
@@ -43,11 +44,7 @@ class Account:
         self.host = host
         self._tokens = tokens
         self._server = server
-        rate = int(str(server("rate")))
-        # 6: counted per integration (amoCRM) or per address (Kommo), 7 a second; the pages differ, so both are obeyed
-        self._limits = tuple(
-            Limit.window(key, rate, timedelta(seconds=1)) for key in (f"amocrm:{client_id}", "amocrm:our_address")
-        )
+        self._pace = Pace(client_id, host, int(str(server("rate"))))
 
     @classmethod
     def of(cls, end: End) -> Account:
@@ -98,6 +95,8 @@ class Account:
                 raise Misconfigured("amocrm_no_right", "HTTP 401 in a user's name")
         elif answer.status == 401:
             answer = self._send(method, path, body, self._tokens.renew(token), as_user, priority)
+        if answer.status == 429:
+            self._pace.refused(_pause(answer, _json(answer)))
         return _read(answer)
 
     def _send(
@@ -113,7 +112,7 @@ class Account:
                 json=body,
                 headers=headers,
                 timeout=_READ,
-                limits=self._limits,
+                limits=self._pace.limits(),
                 priority=priority,
             )
         except LimitWait as wait:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from widget_backend.bridge.ends import Conversation, PullRequest, Raw
@@ -25,15 +25,21 @@ def chat_of(chats: Chats, conversation: Conversation, state: Mapping[str, str]) 
     return made["id"].text()
 
 
-def missed(chats: Chats, conversation: Conversation, request: PullRequest) -> list[Raw]:
-    """Return what managers wrote in one conversation since then, as hooks would have told it, and the chat if we did not know it."""
+Find = Callable[[Chats, Conversation], Mapping[str, str]]
+"""Tells the contact and deal of a conversation as far as we do not know them."""
+
+
+def missed(chats: Chats, conversation: Conversation, request: PullRequest, find_card: Find) -> list[Raw]:
+    """Return what managers wrote in one conversation since then, as hooks would have told it, and its chat and card if we did not know them."""
     link = conversation.link
     assert link is not None
     chat_id = chat_of(chats, conversation, link.state)
-    raws = []
+    raws, told = [], {"id": chat_id, "client_id": link.remote_id}
     if link.state.get("chat") != chat_id:
-        told = {"id": chat_id, "client_id": link.remote_id}
         raws.append(Raw(event_id=f"c:{chat_id}", body=json.dumps({"chat": told}).encode()))
+    if card := find_card(chats, conversation):
+        body = json.dumps({"chat": {**told, "session": dict(card)}}).encode()
+        raws.append(Raw(event_id=f"p:{chat_id}:{'-'.join(card.values())}"[:200], body=body))
     for found in _since(chats, chat_id, request.since):
         if _is_managers(found, conversation):
             raws.append(_as_hook(chats, found, chat_id, link.remote_id))
@@ -89,9 +95,9 @@ def _at(found: Reader) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
-def pulled(chats: Chats, conversation: Conversation, request: PullRequest) -> list[Raw]:
+def pulled(chats: Chats, conversation: Conversation, request: PullRequest, find_card: Find) -> list[Raw]:
     """As `missed`; one chat that cannot be read does not cost the others."""
     try:
-        return missed(chats, conversation, request)
+        return missed(chats, conversation, request, find_card)
     except (Rejected, Malformed):
         return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 from widget_backend import texts
@@ -26,6 +26,8 @@ _TYPES = {
 _NAMED = frozenset({"file", "video", "picture"})
 _MARK = re.compile(r"%([A-Z]+)%")
 _NAME_LIMIT = 250
+CLOCKS = timedelta(seconds=30)
+"""How far amoCRM's clock and ours may differ."""
 
 
 def message(item: Item) -> Json:

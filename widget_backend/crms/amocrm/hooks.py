@@ -11,12 +11,13 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from widget_backend.bridge.ends import PULLED, Hook, HookAnswer, Kept, Owner
+from widget_backend.bridge.ends import CARD, CONTACT, PULLED, Hook, HookAnswer, Kept, Owner
 from widget_backend.bridge.errors import NotGenuine
 from widget_backend.bridge.events import (
     Attachment,
     DialogOpened,
     Direction,
+    EndChanged,
     Event,
     Forward,
     Ignored,
@@ -43,6 +44,7 @@ _KINDS = {
     "sticker": Kind.STICKER,
     "file": Kind.DOCUMENT,
 }
+_FOUND = ("notices", "known_stages")
 _OUR_KEY = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LATEST = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
 
@@ -92,6 +94,10 @@ def parse(hook: Hook, owner: Owner) -> Sequence[Event]:
             return [_message(body["message"], hook)]
         if "chat" in body and hook.name == PULLED:
             return [_chat(body["chat"], hook)]
+        if "survey" in body and hook.name == PULLED:
+            return [
+                EndChanged(settings={name: _names(body["survey"][name]) for name in _FOUND if name in body["survey"]})
+            ]
         action = body["action"]
         if "typing" in action:
             return [TypingStarted(thread=action["typing"]["conversation"]["client_id"].remote_id_or(""))]
@@ -143,9 +149,14 @@ def _message(told: Reader, hook: Hook) -> Event:
     )
 
 
+def _names(told: Reader) -> list[str]:
+    return [one.text_or("") for one in told.items()]
+
+
 def _chat(told: Reader, hook: Hook) -> Event:
-    """Read what `pull` learnt about a conversation. Source: amocrm.md 2.5."""
+    """Read what `pull` learnt about a conversation: its chat, contact and deal. Source: amocrm.md 2.5, 3.5."""
     session = {"chat": told["id"].remote_id()}
+    session |= {name: value for name in (CARD, CONTACT) if (value := told["session"][name].text_or(""))}
     return DialogOpened(thread=told["client_id"].remote_id(), at=hook.received_at, session=session)
 
 

@@ -60,3 +60,5 @@ class Settings(Schema):
     pages_url = fields.String(load_default="", metadata={"widget": "hidden"})
     connected_channels = fields.List(fields.String(), load_default=[], metadata={"widget": "hidden"})
     refused_channels = fields.List(fields.String(), load_default=[], metadata={"widget": "hidden"})
+    notices = fields.List(fields.String(), load_default=[], metadata={"widget": "hidden"})
+    known_stages = fields.List(fields.String(), load_default=[], metadata={"widget": "hidden"})
