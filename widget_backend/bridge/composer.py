@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,7 +16,7 @@ from uuid import UUID
 
 import structlog
 from redis import RedisError
-from sqlalchemy import func
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -33,6 +33,7 @@ from widget_backend.bridge.models import (
     ConversationRecord,
     LinkRecord,
     Message,
+    MessageKey,
 )
 from widget_backend.bridge.route import Matter, Outbox
 from widget_backend.bridge.routes import Map, Stop
@@ -89,7 +90,9 @@ class Draft:
 class Note:
     """What goes with a message besides itself. `card`, `contact`: as `cards.key` names them; `connection_id`: the CRM it is written in.
 
-    Shape: a dialog that `is_begun` from a card belongs there from now on; one that goes on stays where it belongs.
+    Shape: a dialog that `is_begun` from a card belongs there from now on; one that goes on stays where it belongs. `remote_id`: the connection has the
+    message already and calls it so, and it is not shown to it again; `session` is remembered
+    of a conversation that is new there.
     """
 
     key: str
@@ -99,6 +102,8 @@ class Note:
     card: str = ""
     contact: str = ""
     is_begun: bool = True
+    remote_id: str = ""
+    session: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,10 +194,15 @@ def write(
         raise Refused("empty", channel.adapter)
     if draft.is_empty and note.connection_id is not None:
         shown_to = frozenset({note.connection_id})
+    if note.remote_id and note.connection_id is not None:
+        shown_to -= {note.connection_id}
     text = texts.text("represent.begun", plan.LOCALE) if draft.is_empty else draft.text
     message = _record(session, conversation, draft, text, note)
     if note.connection_id is not None:
         _remember_card(session, conversation, note.connection_id, note)
+        if note.remote_id:
+            named = {"account_id": conversation.account_id, "end_id": note.connection_id, "scope": ""}
+            session.execute(insert(MessageKey).values(**named, remote_id=note.remote_id, message_id=message.id))
     _route(session, map, conversation, message, shown_to if draft.is_empty else shown_to | {conversation.channel_id})
     session.add(
         Composition(
@@ -297,6 +307,11 @@ def _files(message: Message, conversation: ConversationRecord, files: Sequence[U
 def _remember_card(session: Session, conversation: ConversationRecord, connection_id: UUID, note: Note) -> None:
     """Tell the CRM's adapter for which card and contact the conversation was begun."""
     state = {name: value for name, value in ((CARD, note.card), (CONTACT, note.contact)) if value}
+    known_there = select(LinkRecord.conversation_id).where(
+        LinkRecord.connection_id == connection_id, LinkRecord.conversation_id == conversation.id
+    )
+    if note.session and session.scalar(known_there) is None:
+        state |= note.session
     if not state:
         return
     adding = insert(LinkRecord).values(

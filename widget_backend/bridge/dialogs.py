@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -56,7 +56,7 @@ class Opening:
     """One press of a composer. Whom: `conversation_id`, `client_id`, or `channel_id` and `address`.
 
     Shape: `key` is the composer's own, for ever. `quick_reply_id`: its text stands where `text` is empty, its files are added. `card` and `contact`
-    are named as by `cards.key`; a `writer` with an id must see the card, which is read for that, unless it is `shown`: read with his rights a moment ago.
+    are named as by `cards.key`; a `writer` with an id must see the card, which is read for that, unless it is `shown`: read with his rights a moment ago. `remote_id`, `session`: as in `composer.Note`.
     """
 
     key: str
@@ -72,6 +72,8 @@ class Opening:
     card: str = ""
     contact: str = ""
     shown: Card | None = None
+    remote_id: str = ""
+    session: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def digest(self) -> bytes:
@@ -174,6 +176,8 @@ def start(account_id: UUID, opening: Opening) -> Written:
             card=opening.card,
             contact=opening.contact,
             is_begun=opening.conversation_id is None,
+            remote_id=opening.remote_id,
+            session=opening.session,
         )
         written = _written(account_id, target, draft, note)
     wake.poke()

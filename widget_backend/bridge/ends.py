@@ -34,7 +34,7 @@ from widget_backend.bridge.carried import (
     Raw,
     Tokens,
 )
-from widget_backend.bridge.events import Attachment, Event, Person
+from widget_backend.bridge.events import Attachment, DialogWanted, Event, Person
 from widget_backend.bridge.facts import (
     Act,
     Capabilities,
@@ -85,6 +85,7 @@ __all__ = [
     "PullRequest",
     "Pulled",
     "Raw",
+    "Refuses",
     "Repeat",
     "ServerSetting",
     "SettingsModule",
@@ -244,6 +245,14 @@ class Cards(Protocol):
 
         Raises: Rejected("card_forbidden") when he may not see it, Rejected("card_gone"), AccessLost, Retry.
         """
+
+
+@runtime_checkable
+class Refuses(Protocol):
+    """What a CRM's adapter offers whose users can write first by its own means (`DialogWanted`)."""
+
+    def refuse(self, event: DialogWanted, reason: str, reason_text: str) -> None:
+        """Tell who wrote that his message cannot be sent. Raises: EndError."""
 
 
 @runtime_checkable

@@ -231,6 +231,28 @@ class DialogOpened:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DialogWanted:
+    """A CRM's user wrote first, by the CRM's own means, to an address that no conversation of ours stands for yet.
+
+    Shape: `remote_id` is the CRM's id of the message; `chat` its id of the dialog, by which a later message finds the conversation that was made;
+    `channel` is our id of the channel he chose, empty where he was not asked; `place` names whatever the adapter needs to answer; `session` is remembered
+    in `Link.state` of the conversation.
+    """
+
+    remote_id: str
+    chat: str
+    address_kind: str
+    address: str
+    at: datetime
+    text: str
+    author: str = ""
+    author_id: str = ""
+    channel: str = ""
+    place: str = ""
+    session: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DialogClosed:
     """The CRM's user closed the dialog."""
 
@@ -308,6 +330,7 @@ Event = (
     | TypingStarted
     | ClientChanged
     | DialogOpened
+    | DialogWanted
     | DialogClosed
     | LeadFormFilled
     | CallMissed

@@ -15,10 +15,19 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
 from widget_backend import clock, metrics
-from widget_backend.bridge import keep, life, presence, registry, routes, runtime
+from widget_backend.bridge import keep, life, presence, registry, routes, runtime, wanted
 from widget_backend.bridge.ends import Hook, Owner, Side
 from widget_backend.bridge.errors import AccessLost, EndError
-from widget_backend.bridge.events import EndBroken, EndChanged, EndRevoked, Event, Ignored, TypingStarted, Unparsed
+from widget_backend.bridge.events import (
+    DialogWanted,
+    EndBroken,
+    EndChanged,
+    EndRevoked,
+    Event,
+    Ignored,
+    TypingStarted,
+    Unparsed,
+)
 from widget_backend.bridge.models import EndRecord, Gate, Inbox
 from widget_backend.bridge.record import Recorder
 from widget_backend.bridge.tenancy import at_once, is_away, transaction
@@ -48,6 +57,10 @@ _RELEASE = text(
 )
 
 
+FollowUp = EndRevoked | EndChanged | EndBroken | DialogWanted
+"""What is carried out after the transaction: it may have to ask outside."""
+
+
 @dataclass(slots=True)
 class Lease:
     """The right to work one end's inbox for a while."""
@@ -64,9 +77,9 @@ class _Parsed:
     events: Sequence[Event]
 
     @property
-    def follow_ups(self) -> list[EndRevoked | EndChanged | EndBroken]:
-        """What it says about the end itself."""
-        return [event for event in self.events if isinstance(event, EndRevoked | EndChanged | EndBroken)]
+    def follow_ups(self) -> list[FollowUp]:
+        """What it says about the end itself, or wants of others."""
+        return [event for event in self.events if isinstance(event, FollowUp)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +232,7 @@ def _record(recorder: Recorder, one: _Parsed) -> _Result:
         if isinstance(event, Unparsed):
             state = UNPARSED
             notes.append(f"{event.kind}: {event.why}")
-        elif not isinstance(event, Ignored | TypingStarted | EndRevoked | EndChanged | EndBroken):
+        elif not isinstance(event, Ignored | TypingStarted | FollowUp):
             outcome = recorder.take(event, one.row.trace_id)
             if outcome.startswith("unknown"):
                 state = UNPARSED
@@ -241,13 +254,15 @@ def _done(row: Inbox, result: _Result) -> None:
         row.dedupe = None  # without an id of its own the same body may come again and mean a new event
 
 
-def _follow_up(lease: Lease, event: EndRevoked | EndChanged | EndBroken) -> None:
+def _follow_up(lease: Lease, event: FollowUp) -> None:
     """Carry out what the outside said about the end itself; its own failures are told by the end's state."""
     match event:
         case EndRevoked():
             life.mark_lost(lease.account_id, lease.end_id, AccessLost(event.reason))
             if event.erase:
                 life.erase(lease.account_id, lease.end_id)
+        case DialogWanted():
+            wanted.begin(lease.account_id, lease.end_id, event)
         case EndBroken():
             life.set_state(lease.account_id, lease.end_id, "error", event.reason, event.detail)
         case EndChanged():

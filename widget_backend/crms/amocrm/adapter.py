@@ -24,13 +24,12 @@ from widget_backend.bridge.ends import (
     Raw,
 )
 from widget_backend.bridge.errors import EndError, Misconfigured, Rejected, Uncertain, Unregistered, preparing
-from widget_backend.bridge.events import Attachment, Direction
+from widget_backend.bridge.events import Attachment, DialogWanted, Direction
 from widget_backend.bridge.quick_replies_offered import Offered
-from widget_backend.crms.amocrm import card_reading, survey
+from widget_backend.crms.amocrm import card_reading, survey, templates
 from widget_backend.crms.amocrm import client_catalogs as catalogs
 from widget_backend.crms.amocrm import client_history as history
 from widget_backend.crms.amocrm import format as words
-from widget_backend.crms.amocrm import templates
 from widget_backend.crms.amocrm.begin import Beginning
 from widget_backend.crms.amocrm.cards import CHAIN_PATIENCE, Desk, Place
 from widget_backend.crms.amocrm.client import Account
@@ -155,6 +154,13 @@ class AmoCrm:
     def report(self, batch: Sequence[Item]) -> Sequence[Outcome]:
         """Mark managers' messages, or say why one did not arrive. Source: amocrm.md 2.7."""
         return [self._outcome(lambda item=item: self._report(item)) for item in batch]  # type: ignore[misc]
+
+    def refuse(self, event: DialogWanted, reason: str, reason_text: str) -> None:
+        """Mark a message to a phone number as not sent: 904, or what went wrong. Source: amocrm.md 2.9, 2.7."""
+        channel = next((one for one in self._channels if one.id == event.place), None)
+        if channel is None:
+            raise Misconfigured("amocrm_no_chat")
+        Chats.of(self._end, channel).report(event.remote_id, -1, _CODES.get(reason, 904), reason_text[:250])
 
     def settings_catalog(self, name: str) -> Sequence[Choice]:
         """List what a setting can be. Source: amocrm.md 3.2, 3.10."""

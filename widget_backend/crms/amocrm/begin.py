@@ -48,8 +48,8 @@ class Beginning:
         is_owed = known != Place() if is_new and not is_in else is_in and not is_unsorted and not known.lead_id
         if is_new and is_in and is_unsorted and known != Place():
             is_owed = True
-        if not (is_new or is_owed):
-            return {}
+        if not (is_new or is_owed) or state.get("began_there"):
+            return {}  # amoCRM began it: chat, contact and deal are there, and the message only names them (2.9)
         with preparing(), outside.patience(CHAIN_PATIENCE):
             learnt = {"begun": "1"}
             source = state.get("source", "")

@@ -16,6 +16,7 @@ from widget_backend.bridge.errors import NotGenuine
 from widget_backend.bridge.events import (
     Attachment,
     DialogOpened,
+    DialogWanted,
     Direction,
     EndChanged,
     Event,
@@ -45,6 +46,7 @@ _KINDS = {
     "file": Kind.DOCUMENT,
 }
 _FOUND = ("notices", "known_stages")
+_OUR_SOURCE = re.compile(r"[0-9a-f]{32}")
 _OUR_KEY = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LATEST = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
 
@@ -122,7 +124,7 @@ def _message(told: Reader, hook: Hook) -> Event:
     conversation, message = told["conversation"], told["message"]
     thread = conversation["client_id"].remote_id_or("")
     if not thread:
-        return Unparsed(kind="write_first", why="a dialog begun by phone number in amoCRM")
+        return _wanted(told, hook)
     session = {"chat": conversation["id"].remote_id_or(""), "user_ref": told["receiver"]["id"].remote_id_or("")}
     attachments = _attachments(message)
     text = with_buttons(message["text"].text_or(""), message["markup"])
@@ -146,6 +148,26 @@ def _message(told: Reader, hook: Hook) -> Event:
         send_until=sent_at + MISSED_FOR if hook.name == PULLED else None,
         group=message["media_group_id"].remote_id_or("") if attachments else "",
         session={name: value for name, value in session.items() if value},
+    )
+
+
+def _wanted(told: Reader, hook: Hook) -> Event:
+    """Read a message to a phone number: amoCRM has a chat of its own for it and knows no name of ours. Files are sent as links. Source: amocrm.md 2.9."""
+    message, chat = told["message"], told["conversation"]["id"].remote_id()
+    links = [thing.url for thing in _attachments(message)]
+    source = told["source"]["external_id"].text_or("")
+    return DialogWanted(
+        remote_id=message["id"].remote_id(),
+        chat=chat,
+        address_kind="phone",
+        address=told["receiver"]["phone"].text_or(""),
+        at=_moment(told, hook.received_at),
+        text="\n".join(part for part in (message["text"].text_or(""), *links) if part),
+        author=told["sender"]["name"].text_or(""),
+        author_id=told["sender"]["id"].remote_id_or(""),
+        channel=source if _OUR_SOURCE.fullmatch(source) else "",
+        place=hook.name.removeprefix(f"{PLACE}/").partition("_")[0],
+        session={"begun": "1", "began_there": "1", "chat": chat, "user_ref": told["receiver"]["id"].remote_id_or("")},
     )
 
 
