@@ -142,7 +142,7 @@ def make_office(stack: Stack, *, with_chats: bool = True, **settings: object) ->
     app = register(stack, made, account_id, with_chats=with_chats)
     office = Office(stack, account_id, community, {}, channel_id, UUID(int=0), since, made=made, app_id=app.id)
     office.act("install", client_id=office.client_id)
-    office.connection_id = wait_for(lambda: _installed(office), within_s=30, what="the install")
+    office.connection_id = wait_for(lambda: _installed(office), within_s=60, what="the install")
     if settings:
         office.settings(**settings)
     return office
