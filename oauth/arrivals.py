@@ -6,13 +6,18 @@ The provider waits seconds, asks once and shows nobody our answer (amocrm.md 1.3
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
 import structlog
 from flask import Blueprint, Response, request
+from redis import RedisError
 from sqlalchemy import select
 
+from jobs import queues
 from oauth import installs, routes, store
 from oauth.grants import Bearer, Grant
 from oauth.keys import keys_of
@@ -25,15 +30,18 @@ from widget_backend.bridge import life, registry
 from widget_backend.bridge.errors import EndError, Misconfigured, NotGenuine, Retry
 from widget_backend.bridge.models import EndRecord, Gate
 from widget_backend.bridge.tenancy import transaction
-from widget_backend.crypto import BadToken
+from widget_backend.crypto import BadToken, Secret
 
 blueprint = Blueprint("oauth_arrivals", __name__)
 log = structlog.get_logger()
 
 CODE_LIVES = timedelta(minutes=20)
+GRANT_LIVES = timedelta(days=1)
+"""How long we go on with a code that was exchanged already: as long as its access token lives (amocrm.md 1.4)."""
 DEPARTED_FOR = timedelta(days=30)
 DEPARTED_AT = "departed_at"
 """In an end's settings: when its account switched the app off. Units: ISO 8601, UTC."""
+TAKE_ALL = "jobs.schedules.take_installs"
 ARRIVALS = 300
 ARRIVALS_WINDOW = timedelta(minutes=15)
 
@@ -59,9 +67,18 @@ def arrive(key: str) -> Response:
         return _suspicious(app, "foreign_host")
     if code:
         mark = f"code:{hashlib.sha256(code.encode()).hexdigest()}"
-        facts = {"code": code, "referer": address, "at": clock.now().isoformat()}
+        facts = {"code": code, "referer": address, "until": (clock.now() + CODE_LIVES).isoformat()}
         store.remember(Unclaimed(adapter=app.adapter, app_id=app.id, remote_id=mark, facts=facts))
+        _hurry()
     return _plain(200)
+
+
+def _hurry() -> None:
+    """Have arrivals looked at now; the admin waits at a screen. If Valkey is away the schedule finds them."""
+    try:
+        queues.queue(queues.SCHEDULES).enqueue_call(TAKE_ALL, timeout=120, ttl=60, result_ttl=0, failure_ttl=0)
+    except RedisError as error:
+        log.warning("arrival_not_hurried", error=type(error).__name__)
 
 
 @blueprint.get("/oauth/farewell/<key>")
@@ -108,7 +125,8 @@ def take_all() -> None:
             _take(app, install)
         except Retry as error:
             log.warning("arrival_waits", adapter=app.adapter, reason=error.reason)
-            if install.facts["at"] > (clock.now() - CODE_LIVES).isoformat():
+            now_known = store.unclaimed(app.id, install.remote_id)
+            if now_known is not None and now_known.facts["until"] > clock.now().isoformat():
                 continue
         except (EndError, NotGenuine, installs.Taken) as error:
             log.warning("arrival_failed", adapter=app.adapter, why=getattr(error, "reason", type(error).__name__))
@@ -116,14 +134,31 @@ def take_all() -> None:
 
 
 def _take(app: App, install: Unclaimed) -> None:
-    bearer, facts = _granted(app, install.facts["referer"], install.facts["code"])
-    known = life.find(app.adapter, bearer.remote_id, app.id)
-    account_id = known[0] if known else app.account_id
-    if account_id is None:
-        store.remember(Unclaimed(adapter=app.adapter, app_id=app.id, remote_id=bearer.remote_id, facts=facts))
-        log.info("install_unclaimed", adapter=app.adapter)
-        return
-    _attach(account_id, app, bearer, facts)
+    """Go on with an arrival from wherever it is: a code works once, so that what it gave is kept before anything else is asked."""
+    facts = install.facts
+    if "code" in facts:
+        facts = _keep(install, _exchanged(app, facts["referer"], facts["code"]))
+    if "end" not in facts:
+        bearer, granted = _proved(app, facts)
+        known = life.find(app.adapter, bearer.remote_id, app.id)
+        account_id = known[0] if known else app.account_id
+        if account_id is None:
+            store.remember(Unclaimed(adapter=app.adapter, app_id=app.id, remote_id=bearer.remote_id, facts=granted))
+            log.info("install_unclaimed", adapter=app.adapter)
+            return
+        end_id = installs.attach(account_id, app, bearer.remote_id, {**granted, DEPARTED_AT: ""})
+        # the end has the tokens now, and may renew them: the copy here must not come back over them
+        place = {"account": str(account_id), "end": str(end_id), "user_id": bearer.user_id}
+        facts = _keep(install, place)
+    actor = f"{app.adapter}:{facts['user_id']}"
+    installs.connect(UUID(facts["account"]), UUID(facts["end"]), app, actor=actor)
+
+
+def _keep(install: Unclaimed, facts: Mapping[str, str]) -> Mapping[str, str]:
+    """Write down how far an arrival has come."""
+    kept = {**facts, "until": (clock.now() + GRANT_LIVES).isoformat()}
+    store.remember(replace(install, facts=kept))
+    return kept
 
 
 def _consented(app: App) -> Response:
@@ -138,8 +173,10 @@ def _consented(app: App) -> Response:
     if request.args.get("error"):
         return routes.said(f"{app.adapter}_consent_refused", app.adapter, locale, 400)
     try:
-        bearer, granted = _granted(app, request.args.get("referer", ""), request.args.get("code", ""))
-        end_id = _attach(UUID(str(facts["account"])), app, bearer, granted)
+        exchanged = _exchanged(app, request.args.get("referer", ""), request.args.get("code", ""))
+        bearer, granted = _proved(app, exchanged)
+        end_id = installs.attach(UUID(str(facts["account"])), app, bearer.remote_id, {**granted, DEPARTED_AT: ""})
+        installs.connect(UUID(str(facts["account"])), end_id, app, actor=f"{app.adapter}:{bearer.user_id}")
     except installs.Taken:
         return routes.said(f"{app.adapter}_taken", app.adapter, locale, 409)
     except NotGenuine:
@@ -151,20 +188,20 @@ def _consented(app: App) -> Response:
     return routes.said("", app.adapter, locale, 200)
 
 
-def _granted(app: App, address: str, code: str) -> tuple[Bearer, dict[str, str]]:
-    """Exchange a code and ask whose the tokens are. Raises: Misconfigured also when he is no administrator over there."""
+def _exchanged(app: App, address: str, code: str) -> dict[str, str]:
     grant: Grant = provider(app.adapter).exchange(keys_of(app), address, code)
-    bearer = provider(app.adapter).prove(grant.endpoint, grant.access)
+    tokens = {"access": grant.access.reveal(), "refresh": grant.refresh.reveal()}
+    return {**tokens, "endpoint": grant.endpoint, "facts": json.dumps(dict(grant.facts))}
+
+
+def _proved(app: App, exchanged: Mapping[str, str]) -> tuple[Bearer, dict[str, str]]:
+    """Ask whose the tokens are; return what his end will need. Raises: Misconfigured also when he is no administrator over there."""
+    bearer = provider(app.adapter).prove(exchanged["endpoint"], Secret(exchanged["access"]))
     if bearer.is_admin is False:
         raise Misconfigured(f"{app.adapter}_not_admin")
-    tokens = {"access": grant.access.reveal(), "refresh": grant.refresh.reveal()}
-    return bearer, {**grant.facts, **bearer.facts, "user_id": bearer.user_id, **tokens}
-
-
-def _attach(account_id: UUID, app: App, bearer: Bearer, facts: dict[str, str]) -> UUID:
-    end_id = installs.attach(account_id, app, bearer.remote_id, {**facts, DEPARTED_AT: ""})
-    installs.connect(account_id, end_id, app, actor=f"{app.adapter}:{bearer.user_id}")
-    return end_id
+    facts: dict[str, str] = json.loads(exchanged["facts"])
+    tokens = {name: exchanged[name] for name in ("access", "refresh")}
+    return bearer, {**facts, **bearer.facts, "user_id": bearer.user_id, **tokens}
 
 
 def _app(key: str) -> App | None:
