@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -18,9 +19,10 @@ from tests import stack as product
 from tests.bridge.amocrm import Office, make_office, register
 from tests.bridge.conftest import PATIENCE
 from tests.bridge.pair import new_user
+from tests.bridge.test_corrections import on_phone
 from tests.browser.conftest import CHROMIUM, DRIVER, SHOTS, Window
 from tests.sandbox import samples
-from tests.stack import Stack, wait_for
+from tests.stack import Json, Stack, wait_for
 from widget_backend import configure_bridge, crypto, widget_archive, widget_check
 from widget_backend.accounts.signup import create_account
 from widget_backend.bridge import quick_replies
@@ -66,17 +68,34 @@ def office(stack: Stack) -> Office:
     return made
 
 
-def deal(office: Office, name: str, user: int) -> int:
-    """Make a deal whose contact has a phone, and a link to a page in VK."""
-    made = office.act("contact", name=name, phone="+7 900 111-22-33", lead=f"Заказ: {name}")
-    page = {"field_code": "POSITION", "values": [{"value": f"https://vk.com/id{user}"}]}
+def api(office: Office, method: str, path: str, body: object) -> Json:
+    """Call the account's REST API as its administrator."""
     token = office.act("pair", client_id=office.client_id)["access_token"]
-    url = f"{office.stack.peers['amocrm']['account_url'].replace('{host}', office.host)}/api/v4/contacts/{made['contact']}"
-    answer = requests.patch(
-        url, json={"custom_fields_values": [page]}, headers={"Authorization": f"Bearer {token}"}, timeout=10
-    )
+    url = f"{office.stack.peers['amocrm']['account_url'].replace('{host}', office.host)}/api/v4/{path}"
+    answer = requests.request(method, url, json=body, headers={"Authorization": f"Bearer {token}"}, timeout=10)
     assert answer.ok, answer.text
-    return int(made["lead"])
+    return dict(answer.json())
+
+
+def person(office: Office, name: str, user: int, **more: str) -> Json:
+    """Make a contact who has a phone, and a link to a page in VK."""
+    made = office.act("contact", name=name, phone="+7 900 111-22-33", **more)
+    page = {"field_code": "POSITION", "values": [{"value": f"https://vk.com/id{user}"}]}
+    api(office, "PATCH", f"contacts/{made['contact']}", {"custom_fields_values": [page]})
+    return made
+
+
+def deal(office: Office, name: str, user: int) -> int:
+    """Make a deal with such a contact."""
+    return int(person(office, name, user, lead=f"Заказ: {name}")["lead"])
+
+
+def talked(office: Office, user: int, text: str) -> int:
+    """Let a customer write; return the deal that was made of it."""
+    office.customer(user, text=text)
+    office.wait_seen(user, text)
+    leads = wait_for(lambda: [one for one in office.desk("entity") if one["entity"] == "leads"], what="a deal")
+    return int(leads[-1]["id"])
 
 
 class Card:
@@ -238,6 +257,158 @@ def test_chat_is_begun_without_a_word_and_a_file_follows(office: Office, window:
     page.find(".bubble.mine .file", says="price.pdf")
     office.wait_got(user, "Наш прайс")
     card.shoot("amocrm-file")
+    assert card.complaints() == []
+
+
+def test_manager_corrects_his_words_and_takes_a_message_back(office: Office, window: Open) -> None:
+    user = new_user()
+    card = Card(window(), office, f"leads/detail/{talked(office, user, 'Сколько стоит?')}")
+    page = card.window
+    card.press("talks")
+    page.click(".talk.waits")
+    page.find(".bubble", says="Сколько стоит?")
+    page.find("#text").send_keys("Сто рублей", Keys.ENTER)
+    page.find(".bubble.mine .mark.good")
+    page.click(".bubble.mine .menu")
+    card.shoot("amocrm-correct-menu")
+    page.click(".correction button", says="Исправить")
+    page.find("#correct-text").send_keys(Keys.CONTROL, "a")
+    page.find("#correct-text").send_keys("Двести рублей")
+    card.shoot("amocrm-correct")
+    page.click(".correction button", says="Сохранить")
+    page.find(".bubble.mine .foot", says="изменено")
+    wait_for(lambda: on_phone(office, user) == ["Двести рублей"], what="the edit")
+    page.find(".bubble.mine .mark.good")
+
+    page.click(".bubble.mine .menu")
+    page.click(".correction button", says="Удалить у клиента")
+    page.find(".correction", says="Клиент больше не увидит")
+    card.shoot("amocrm-delete")
+    page.click(".correction #correct-yes")
+    page.find(".bubble.mine .gone")
+    wait_for(lambda: on_phone(office, user) == [], what="the deletion")
+    page.wait(lambda driver: not driver.find_elements(By.CSS_SELECTOR, ".bubble.mine .mark"), "only that it is deleted")
+    card.shoot("amocrm-deleted")
+    assert not page.driver.find_elements(By.CSS_SELECTOR, ".bubble.mine .menu")
+    assert card.complaints() == []
+
+
+@pytest.mark.parametrize("kind", ["companies", "contacts"])
+def test_manager_writes_first_from_the_card_of_a_company_and_of_a_contact(
+    office: Office, window: Open, kind: str
+) -> None:
+    user = new_user()
+    office.customer(user, allow=True)
+    contact = int(person(office, "Ирина", user)["contact"])
+    number = contact
+    if kind == "companies":
+        made = api(office, "POST", "companies", [{"name": "acme"}])
+        number = int(made["_embedded"]["companies"][0]["id"])
+        link = {"to_entity_id": contact, "to_entity_type": "contacts"}
+        api(office, "POST", f"companies/{number}/link", [link])
+    card = Card(window(), office, f"{kind}/detail/{number}")
+    page = card.window
+
+    card.press("start")
+    page.find(".choice:not(.off)", says="vk.com")
+    card.shoot(f"amocrm-{kind}")
+    page.find("#text").send_keys(f"Здравствуйте из карточки {kind}", Keys.ENTER)
+    page.find(".bubble.mine .mark.good")
+    office.wait_got(user, f"Здравствуйте из карточки {kind}")
+    page.click("#tab-talks")
+    page.find(".talk", says=f"из карточки {kind}")
+    assert card.complaints() == []
+
+
+def test_panel_is_whole_in_a_column_of_360_pixels(office: Office, window: Open) -> None:
+    user = new_user()
+    office.customer(user, allow=True)
+    card = Card(window(), office, f"leads/detail/{deal(office, 'Анна', user)}")
+    page = card.window
+    card.press("start")
+    card.leave_panel()
+    address = str(page.find(".mostik-widget__frame").get_attribute("src"))
+    page.size(360, 740)
+    page.open(address)
+    page.find(".choice.off .why")
+    narrow(page, "start")
+    page.find("#text").send_keys("очень-" * 20 + "длинно", Keys.ENTER)
+    page.find(".bubble.mine .mark.good")
+    narrow(page, "talk")
+    page.click(".bubble.mine .menu")
+    page.click(".correction button", says="Исправить")
+    page.find("#correct-text")
+    narrow(page, "correct")
+    page.find("#correct-text").send_keys(Keys.ESCAPE)
+    page.click("#replies")
+    page.find(".offer")
+    narrow(page, "replies")
+    page.find("#find-reply").send_keys(Keys.ESCAPE)
+    page.click("#tab-talks")
+    page.find(".talk")
+    narrow(page, "talks")
+
+
+def narrow(page: Window, name: str) -> None:
+    """Keep what is seen in a narrow column; nothing is cut off or hidden behind its edge."""
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    time.sleep(0.3)
+    page.driver.save_screenshot(str(SHOTS / f"amocrm-narrow-{name}-360.png"))
+    cut = page.driver.execute_script(
+        "return [...document.querySelectorAll('button, textarea, input, label')].filter(one => one.checkVisibility())"
+        ".filter(one => one.getBoundingClientRect().right > 360.5 || one.getBoundingClientRect().left < 0)"
+        ".map(one => one.outerHTML)"
+    )
+    assert cut == [] and page.driver.execute_script("return document.documentElement.scrollWidth") <= 360
+
+
+class Keyboard:
+    """Somebody who has no mouse."""
+
+    def __init__(self, page: Window) -> None:
+        self.page = page
+
+    def press(self, *keys: str) -> None:
+        ActionChains(self.page.driver).send_keys(*keys).perform()
+
+    def go_to(self, selector: str, *, back: bool = False) -> None:
+        """Press Tab until something has the focus."""
+        for _ in range(80):
+            if self.page.driver.execute_script("return document.activeElement?.matches(arguments[0])", selector):
+                return
+            self.press(*([Keys.SHIFT, Keys.TAB] if back else [Keys.TAB]))
+        raise AssertionError(f"Tab never came to {selector}")
+
+
+def test_keyboard_alone_opens_chooses_writes_sends_and_corrects(office: Office, window: Open) -> None:
+    user = new_user()
+    office.customer(user, allow=True)
+    card = Card(window(), office, f"leads/detail/{deal(office, 'Анна', user)}")
+    page, keyboard = card.window, Keyboard(card.window)
+    keyboard.go_to(".mostik-widget__button_start")
+    keyboard.press(Keys.ENTER)
+    page.find(".mostik-widget__frame")
+    keyboard.go_to(".mostik-widget__frame")
+    page.driver.switch_to.frame(page.find(".mostik-widget__frame"))
+    page.find(".choice")
+    keyboard.go_to("[name=recipient]")
+    keyboard.press(Keys.SPACE)
+    keyboard.go_to("[name=channel]")
+    keyboard.press(Keys.SPACE)
+    keyboard.go_to("#text")
+    keyboard.press("Без мышы", Keys.ENTER)
+    page.find(".bubble.mine .mark.good")
+    office.wait_got(user, "Без мышы")
+
+    keyboard.go_to(".bubble.mine .menu", back=True)
+    keyboard.press(Keys.ENTER)
+    page.wait(lambda driver: driver.switch_to.active_element.text == "Исправить", "the first of the menu")
+    keyboard.press(Keys.ENTER)
+    page.wait(lambda driver: driver.switch_to.active_element.get_attribute("id") == "correct-text", "the editor")
+    keyboard.press(Keys.BACKSPACE, "и", Keys.ENTER)
+    page.find(".bubble.mine .foot", says="изменено")
+    wait_for(lambda: on_phone(office, user) == ["Без мыши"], what="the edit")
+    page.wait(lambda driver: driver.switch_to.active_element.get_attribute("id") == "text", "the answer box")
     assert card.complaints() == []
 
 

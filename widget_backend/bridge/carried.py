@@ -222,6 +222,17 @@ class Choice:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offered:
+    """A shared quick reply, as a CRM's own list of them may have it. `facts`: the names of facts that stand in its text between percent signs."""
+
+    id: str
+    title: str
+    text: str
+    language: str = ""
+    facts: frozenset[str] = frozenset()
+
+
 # ---------------------------------------------------------------------------------------------------------------- cards
 
 

@@ -25,6 +25,7 @@ from widget_backend.bridge.carried import (
     Item,
     Link,
     NotThere,
+    Offered,
     Outcome,
     OutFile,
     OutQuote,
@@ -76,6 +77,8 @@ __all__ = [
     "Manifest",
     "Network",
     "NotThere",
+    "Offered",
+    "Offers",
     "OutFile",
     "OutQuote",
     "Outcome",
@@ -253,6 +256,14 @@ class Refuses(Protocol):
 
     def refuse(self, event: DialogWanted, reason: str, reason_text: str) -> None:
         """Tell who wrote that his message cannot be sent. Raises: EndError."""
+
+
+@runtime_checkable
+class Offers(Protocol):
+    """What a CRM's adapter offers besides `Crm` when that CRM has a list of quick replies of its own."""
+
+    def write_quick_replies(self, replies: Sequence[Offered]) -> None:
+        """Make our part of the list these replies and no others; what people made there is not touched. May be repeated. Raises: EndError."""
 
 
 @runtime_checkable

@@ -5,18 +5,15 @@ What a CRM was last given is remembered as a mark of all shared replies: whateve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol, runtime_checkable
 from uuid import UUID
 
 import structlog
 from redis import RedisError
 from sqlalchemy import func, select
 
-from widget_backend.bridge import life, registry, runtime
-from widget_backend.bridge.ends import Side
+from widget_backend.bridge import life, registry, runtime, substitutions
+from widget_backend.bridge.ends import Offered, Offers, Side
 from widget_backend.bridge.errors import AccessLost, EndError, Retry, Uncertain
 from widget_backend.bridge.models import EndKey, EndRecord, QuickReply
 from widget_backend.bridge.tenancy import transaction
@@ -29,24 +26,6 @@ WRITTEN = "replies_written"
 """In a connection's settings: the mark of the replies that its CRM was given last."""
 NONE = "0:"
 FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offered:
-    """A shared quick reply, its facts still named between percent signs."""
-
-    id: str
-    title: str
-    text: str
-    language: str = ""
-
-
-@runtime_checkable
-class Offers(Protocol):
-    """What a CRM's adapter offers besides `Crm` when that CRM has a list of quick replies of its own."""
-
-    def write_quick_replies(self, replies: Sequence[Offered]) -> None:
-        """Make our part of the list these replies and no others; what people made there is not touched. May be repeated. Raises: EndError."""
 
 
 def due() -> list[tuple[UUID, UUID]]:
@@ -100,7 +79,15 @@ def _read(account_id: UUID) -> tuple[str, list[Offered]]:
     with transaction(account_id) as session:
         rows = session.scalars(shared.order_by(QuickReply.id)).all()
     return mark, [
-        Offered(id=row.id.hex, title=row.title, text=row.text, language=row.language) for row in rows if row.text
+        Offered(
+            id=row.id.hex,
+            title=row.title,
+            text=row.text,
+            language=row.language,
+            facts=substitutions.named(row.text),
+        )
+        for row in rows
+        if row.text
     ]
 
 

@@ -29,6 +29,11 @@ class Filled:
     missing: tuple[str, ...]
 
 
+def named(template: str) -> frozenset[str]:
+    """Return the known names that stand in a text."""
+    return frozenset(_NAMED.findall(template)) & NAMES
+
+
 def fill(template: str, facts: Mapping[str, str]) -> Filled:
     """Put facts in the place of their names. A known name without a fact leaves nothing and is told; an unknown one stays as it is written."""
     missing: dict[str, None] = {}

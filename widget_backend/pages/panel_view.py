@@ -112,6 +112,8 @@ def talk(seat: Seat, found: Talk) -> Json:
 def _line(seat: Seat, found: Talk, line: Line, attached: Mapping[UUID, list[AttachmentRecord]]) -> Json:
     message = line.message
     is_ours = message.direction == Direction.OUT.value
+    ways = found.ways.get(message.id)
+    is_gone = message.deleted_at is not None and (ways is None or ways.last is None)  # how it once arrived is no news
     return {
         "id": str(message.id),
         "is_ours": is_ours,
@@ -122,8 +124,8 @@ def _line(seat: Seat, found: Talk, line: Line, attached: Mapping[UUID, list[Atta
         "is_edited": message.edited_at is not None,
         "is_deleted": message.deleted_at is not None,
         "files": [_file(seat, row) for row in attached.get(message.id, [])],
-        **_standing(seat, found.telling(line) if is_ours else None, found.channel),
-        **_ways(seat, found.ways.get(message.id), found.channel),
+        **_standing(seat, found.telling(line) if is_ours and not is_gone else None, found.channel),
+        **_ways(seat, ways, found.channel),
     }
 
 

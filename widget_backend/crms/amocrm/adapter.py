@@ -18,6 +18,7 @@ from widget_backend.bridge.ends import (
     Item,
     Keep,
     NotThere,
+    Offered,
     Outcome,
     Pulled,
     PullRequest,
@@ -25,7 +26,6 @@ from widget_backend.bridge.ends import (
 )
 from widget_backend.bridge.errors import EndError, Misconfigured, Rejected, Uncertain, Unregistered, preparing
 from widget_backend.bridge.events import Attachment, DialogWanted, Direction
-from widget_backend.bridge.quick_replies_offered import Offered
 from widget_backend.crms.amocrm import card_reading, survey, templates
 from widget_backend.crms.amocrm import client_catalogs as catalogs
 from widget_backend.crms.amocrm import client_history as history

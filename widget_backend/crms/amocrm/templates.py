@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from widget_backend.bridge import substitutions
-from widget_backend.bridge.quick_replies_offered import Offered
+from widget_backend.bridge.ends import Offered
 from widget_backend.crms.amocrm.client import Account
 from widget_backend.limits import Priority
 
@@ -17,7 +16,6 @@ log = structlog.get_logger()
 PAGE = 50
 _PAGES = 40
 _OURS = re.compile(r"mostik-[0-9a-f]{32}\Z")
-_NAMED = re.compile(r"%([A-Z][A-Z0-9_]{1,60})%")
 # amocrm.md 5.2 "Markers": those that mean the same as ours
 _MARKERS: Mapping[str, str] = {
     "DEAL_ID": "{{lead.id}}",
@@ -69,15 +67,10 @@ def _says(made: Mapping[str, object]) -> tuple[object, object]:
 
 def _template(reply: Offered) -> dict[str, object] | None:
     """Write a reply as a template; None when it names a fact that amoCRM would not put in: the client must not see our marks."""
-    unknown = False
-
-    def marker(found: re.Match[str]) -> str:
-        nonlocal unknown
-        if found[1] not in substitutions.NAMES:
-            return found[0]
-        unknown = unknown or found[1] not in _MARKERS
-        return _MARKERS.get(found[1], "")
-
-    content = _NAMED.sub(marker, reply.text)
+    if not reply.facts <= _MARKERS.keys():
+        return None
+    content = reply.text
+    for name in reply.facts:
+        content = content.replace(f"%{name}%", _MARKERS[name])
     name = f"{reply.title} ({reply.language})" if reply.language else reply.title
-    return None if unknown else {"name": name, "content": content, "type": "amocrm", "is_editable": False}
+    return {"name": name, "content": content, "type": "amocrm", "is_editable": False}

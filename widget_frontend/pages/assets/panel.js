@@ -58,6 +58,9 @@ function setWide(on) {
   tell({ type: "wide", on });
 }
 
+// a frame cannot see how much room there is around it: a conversation is as tall as the screen lets hope
+document.body.style.setProperty("--talk-height", `${Math.min(430, Math.max(300, screen.availHeight - 450))}px`);
+
 new ResizeObserver(() => tell({ type: "height", height: Math.ceil(main.getBoundingClientRect().height) })).observe(main);
 
 document.addEventListener("keydown", (event) => {

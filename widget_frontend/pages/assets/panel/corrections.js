@@ -68,11 +68,11 @@ export function corrections({ change, redraw }) {
   }
 
   function question(message) {
-    return [el("span", {}, t("delete_sure")), yes(t("delete"), () => send(message, null)), no(message)];
+    return [el("span", {}, t("delete_sure")), yes(t("delete"), () => send(message, null), "danger small"), no(message)];
   }
 
-  function yes(label, action) {
-    return el("button", { type: "button", class: "small", id: "correct-yes", disabled: open.busy, onclick: action }, label);
+  function yes(label, action, style = "small") {
+    return el("button", { type: "button", class: style, id: "correct-yes", disabled: open.busy, onclick: action }, label);
   }
 
   function no(message) {
