@@ -151,6 +151,7 @@ def account_create(name: str, email: str, password: str) -> None:
 def make_widget(server: str, brand: str, brand_ru: str, out: Path, widget_version: str, **links: str) -> None:
     """Make the archive of the amoCRM widget, and check it against the marketplace's rules."""
     server = server or Config.from_env().public_url
+    brand_ru = brand_ru or (text("pages.common.brand") if brand == "Mostik" else "")
     archive = widget_archive.build(Brand(server=server, name=brand, name_ru=brand_ru, version=widget_version, **links))
     findings = widget_check.check(archive)
     for finding in findings:

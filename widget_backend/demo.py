@@ -175,7 +175,8 @@ def _set_up_integration(browser: Browser, web: str, crm: Mapping[str, Any]) -> N
     form = {"redirect_uri": _shown(browser, "v-redirect"), "disable_hook_url": _shown(browser, "v-disable-hook")}
     _control(crm, "integration", client_id=card["client_id"], **form)
     browser.send(client_id=card["client_id"], client_secret=card["client_secret"], title="acme")
-    archive = widget_archive.build(Brand(server=web, name="Mostik", support_email=LOGIN["email"]))
+    brand = Brand(server=web, name="Mostik", name_ru=text("pages.common.brand"), support_email=LOGIN["email"])
+    archive = widget_archive.build(brand)
     _control(crm, "widget", client_id=card["client_id"], archive_b64=base64.b64encode(archive).decode())
     browser.send(widget_code=card["widget_code"])
     browser.send("/start")

@@ -62,7 +62,8 @@ def test_question_and_answer_go_through_and_the_journal_tells(demo: Json, window
     cabinet(own, demo)
     own.shoot("cabinet-home")
     own.open(f"{demo['web']}/messages")
-    own.find("tr", says=QUESTION)
+    asked = own.find("tr", says=QUESTION).text
+    assert "выгружено Портал acme" in asked and "выгружено amoCRM – acme.amocrm.ru" in asked, "each CRM has its own"
     assert "выгружено" in own.find("tr", says="И в синем цвете?").text
     assert "прочитано" in own.find("tr", says="Есть, 500 ₽").text  # the phone lies open
     own.shoot("cabinet-messages")
