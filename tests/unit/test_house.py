@@ -21,7 +21,7 @@ PRODUCT = ("widget_backend", "oauth", "jobs")
 ROOMS = {Side.NETWORK: ROOT / "widget_backend" / "networks", Side.CRM: ROOT / "widget_backend" / "crms"}
 ADAPTERS = sorted(path.parent for room in ROOMS.values() for path in room.glob("*/__init__.py"))
 NEEDED_FILES = {"__init__.py", "manifest.py", "settings.py", "hooks.py", "client.py", "adapter.py"}
-FURTHER_FILES = re.compile(r"(cards|pages|robots|login|media|format|client_[a-z]+|hooks_[a-z]+)\.py")
+FURTHER_FILES = re.compile(r"(cards|pages|robots|login|media|format|templates|client_[a-z]+|hooks_[a-z]+)\.py")
 
 HTTP_LIBRARIES = {"requests", "urllib3", "http.client", "urllib.request", "aiohttp", "httpx"}
 MAY_CALL_OUT = {

@@ -39,7 +39,7 @@ function go(name, talk = null) {
 function counted(items) {
   count = items.length;
   const waits = items.filter((one) => one.unanswered).length;
-  show(tabs.talks, t("talks"), waits ? el("span", { class: "mark wait", title: t("unanswered") }, String(waits)) : null);
+  show(tabs.talks, t("talks"), waits ? el("span", { class: "mark warn", title: t("unanswered") }, String(waits)) : null);
 }
 
 // -- the page around us ------------------------------------------------------------------------------------------------

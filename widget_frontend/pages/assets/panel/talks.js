@@ -44,7 +44,7 @@ function row(talk, open, isOpen) {
     el("span", { class: "top-line" }, el("span", { class: "name" }, talk.client), last ? when(last.at) : null),
     el("span", { class: "quiet place" }, [talk.network, talk.channel, talk.place].filter(Boolean).join(" · ")),
     last ? el("span", { class: "said" }, el("span", { class: last.is_ours ? "way out" : "way in", title: t(last.is_ours ? "ours" : "theirs") }), last.text) : null,
-    talk.unanswered ? el("span", { class: "mark wait" }, t("unanswered")) : null,
+    talk.unanswered ? el("span", { class: "mark warn" }, t("unanswered")) : null,
     last?.status ? mark(last) : null,
     last?.why ? el("span", { class: "why" }, last.why) : null,
   );
@@ -71,7 +71,6 @@ export function talkView(place, talk, { back, changed }) {
     await post(`conversations/${talk.id}/messages`, message);
     await look();
     scroll.scrollTop = scroll.scrollHeight;
-    changed();
   }
 
   async function look() {
@@ -85,6 +84,9 @@ export function talkView(place, talk, { back, changed }) {
     writing.form.hidden = !can;
     const now = JSON.stringify(found.items);
     if (now !== seen) {
+      if (seen) {
+        changed(); // the list beside it must not say something else
+      }
       const isAtEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 60;
       seen = now;
       newest = found.items;
@@ -105,7 +107,6 @@ export function talkView(place, talk, { back, changed }) {
     await ask(text === null ? "DELETE" : "PATCH", `conversations/${talk.id}/messages/${message.id}`, { key, text });
     Object.assign(message, text === null ? { is_deleted: true, can_edit: false, can_delete: false, why_not: [] } : { text, is_edited: true });
     await look();
-    changed();
   }
 
   async function earlier() {
