@@ -8,7 +8,6 @@ hooks with, without HTTP, to spare a minute.
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
@@ -23,9 +22,6 @@ from tests.bench import fleet
 from tests.bench.fleet import Tenant
 from tests.chaos.storm import strip_marks
 from tests.stack import Json, Stack, running, wait_for
-from widget_backend import clock
-from widget_backend.bridge import keep, wake
-from widget_backend.bridge.ends import Raw
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 
@@ -86,10 +82,10 @@ def test_ten_thousand_messages_wait_for_a_portal_and_arrive_once_in_order(stack:
     """Keep 10,000 messages through a day's outage; then judge the catch-up, the limit, the neighbours and the rest in between."""
     patient, *others = fleet.make(stack, 4, plan="standard")
     said = _texts()
-    _keep(stack, patient, [(talk, f"{talk} hello") for talk in range(KNOWN)])
+    fleet.keep_hooks(patient, [(talk, f"{talk} hello") for talk in range(KNOWN)])
     wait_for(lambda: len(_shown(stack, patient)) == KNOWN, within_s=60, what="the first messages")
     stack.control("bitrix24", "faults", only_account=patient.portal["member_id"], outage=True)
-    _keep(stack, patient, said)
+    fleet.keep_hooks(patient, said)
     wait_for(lambda: _ask(stack, "select count(*) from messages") >= MESSAGES + KNOWN, within_s=120, what="recorded")
     _pass_a_day(stack, patient)
     assert len(_shown(stack, patient)) == KNOWN
@@ -140,41 +136,6 @@ def _limit_used(stack: Stack, patient: Tenant, back_at: float) -> float:
 
 def _texts() -> list[tuple[int, str]]:
     return [(number % TALKS, f"{number % TALKS} says {number // TALKS}") for number in range(MESSAGES)]
-
-
-def _keep(stack: Stack, tenant: Tenant, said: Sequence[tuple[int, str]]) -> None:
-    """Keep hooks of VK as the door does once it has verified them."""
-    door = keep.Door(tenant.channel_id, tenant.account_id)
-    begun = time.time_ns() % 10**9
-    raws = [_raw(tenant, begun + number, talk, said) for number, (talk, said) in enumerate(said)]
-    for start in range(0, len(raws), 500):
-        keep.keep_pulled(door, raws[start : start + 500], clock.now())
-        wake.poke()
-
-
-def _raw(tenant: Tenant, number: int, talk: int, said: str) -> Raw:
-    user = 700_000_000 + talk
-    message = {
-        "id": number,
-        "date": int(time.time()),
-        "peer_id": user,
-        "from_id": user,
-        "out": 0,
-        "text": said,
-        "conversation_message_id": number,
-        "random_id": 0,
-        "attachments": [],
-        "fwd_messages": [],
-        "version": number,
-    }
-    body = {
-        "type": "message_new",
-        "group_id": tenant.community["group_id"],
-        "event_id": f"{number:040x}",
-        "v": "5.199",
-        "object": {"message": message, "client_info": {}},
-    }
-    return Raw(event_id=str(body["event_id"]), body=json.dumps(body).encode(), name="")
 
 
 def _pass_a_day(stack: Stack, tenant: Tenant) -> None:
