@@ -217,6 +217,12 @@ def test_nothing_is_left_for_later() -> None:
 # -------------------------------------------------------------------------------------------------- what belongs together
 
 
+def test_every_file_of_the_bridge_has_its_place_in_the_architecture() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    files = {path.stem for path in (ROOT / "widget_backend" / "bridge").glob("*.py")} - {"__init__"}
+    assert [name for name in sorted(files) if not name.startswith("models") and f"`{name}`" not in page] == []
+
+
 @pytest.mark.parametrize("folder", ADAPTERS, ids=lambda folder: folder.name)
 def test_adapter_has_its_files_and_no_others(folder: Path) -> None:
     files = {path.name for path in folder.glob("*.py")}
