@@ -10,11 +10,13 @@ from uuid import UUID
 import pytest
 
 from tests.bridge.amocrm import Office, make_office
-from tests.bridge.pair import Pair, new_user
+from tests.bridge.pair import NO_LIMIT, Pair, new_user
 from tests.bridge.test_amocrm_panel import Manager, contacts
 from tests.bridge.test_dialogs import Program, made, refused
 from tests.stack import Json, Stack, wait_for
 from widget_backend import ids
+from widget_backend.accounts import keys
+from widget_backend.bridge import life
 
 
 @pytest.fixture
@@ -120,8 +122,6 @@ def test_what_cannot_be_changed_is_refused_with_the_reason(pair: Pair, program: 
 
 
 def test_reader_changes_nothing_and_another_account_sees_nothing(pair: Pair, program: Program, stack: Stack) -> None:
-    from widget_backend.accounts import keys
-
     message = answered(pair, new_user(), "наше")
     reader = Program(pair)
     reader.key = keys.issue(pair.account_id, title="reader", role="reader", actor="test")
@@ -226,3 +226,32 @@ def test_message_of_another_conversation_is_not_there(panel: tuple[Office, int, 
     message = office.rows("select id from messages where text = 'Ответ другому'")[0].id
     answer = manager.call("PATCH", f"{path}/{message}", json={"key": "o" * 32, "text": "x"})
     assert answer.status_code == 404
+
+
+def test_other_crm_shows_the_change_in_its_place_and_the_one_of_the_writer_a_line(
+    panel: tuple[Office, int, Manager, str],
+) -> None:
+    office, _user, _manager, _path = panel
+    portal = office.stack.control("bitrix24", "make", options={"plan": NO_LIMIT})["portal"]
+    portal_id = office.stack.connect_bitrix24(office.account_id, portal)
+    life.join(office.account_id, office.channel_id, portal_id)
+    since = {**office.since, "bitrix24": 0}
+    both = Pair(office.stack, office.account_id, office.community, portal, office.channel_id, portal_id, since)
+    user = new_user()
+    office.customer(user, text="вопрос")
+    both.wait_seen(user, "вопрос")
+    office.wait_seen(user, "вопрос")
+    both.operator(user, text="Из портала")
+    office.wait_seen(user, "вопрос", "Из портала")
+    both.wait_got(user, "Из портала")
+    both.wait_quiet()
+    message = str(office.rows("select id from messages where text = 'Из портала'")[0].id)
+
+    made(edit(Program(both), message, "Из портала, верно"), 200)
+    wait_for(lambda: on_phone(office, user) == ["Из портала, верно"], what="the edit")
+    wait_for(lambda: [one["text"] for one in office.desk("edit")] == ["Из портала, верно"], what="it in amoCRM")
+    wait_for(lambda: len(both.seen(user)) == 3, what="the line in the portal")
+    both.wait_quiet()
+    office.wait_quiet()
+    assert "Исправленное сообщение: Из портала, верно" in both.seen(user)[-1]
+    assert len(office.seen(user)) == 2 and on_phone(office, user) == ["Из портала, верно"]
