@@ -7,9 +7,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from oauth import arrivals, installs, refresh, routes, store
+from oauth.models import Install
 from tests.bridge.amocrm import Office, make_office, register
 from tests.bridge.pair import new_user
 from tests.stack import Json, Stack, wait_for
@@ -125,7 +126,7 @@ def test_install_without_an_account_waits_until_it_is_claimed(stack: Stack) -> N
     host, remote_id = made["account"]["host"], str(made["account"]["id"])
 
     stack.control("amocrm", "install", account=host, client_id=app.client_id)
-    waiting = wait_for(lambda: store.unclaimed(app.id, remote_id), within_s=30, what="the install that waits")
+    waiting = wait_for(lambda: store.unclaimed(app.id, remote_id), within_s=60, what="the install that waits")
     account_id = stack.make_account()
     end_id = installs.claim(account_id, app, waiting)
     installs.connect(account_id, end_id, app, actor="test")
@@ -133,6 +134,32 @@ def test_install_without_an_account_waits_until_it_is_claimed(stack: Stack) -> N
     assert [one.state for one in connections(account_id)] == ["active"]  # type: ignore[attr-defined]
     with pytest.raises(installs.Taken):
         installs.claim(stack.make_account(), app, waiting)
+
+
+def test_install_whose_owner_could_not_be_asked_at_once_is_not_lost_with_its_code(stack: Stack) -> None:
+    made, account_id, app = made_apart(stack)
+    host = made["account"]["host"]
+    stack.control(
+        "amocrm", "limits", integration=1
+    )  # the code is exchanged, and of the two questions after it one is refused
+    try:
+        stack.control("amocrm", "install", account=host, client_id=app.client_id)
+        kept = wait_for(lambda: kept_pair(app), within_s=30, what="the pair that is kept")
+    finally:
+        stack.control("amocrm", "limits", integration=0)
+
+    assert "code" not in kept.facts
+    with transaction(None) as session:
+        sealed = session.scalars(select(Install.facts_sealed).where(Install.app_id == app.id)).all()
+    assert not [one for one in sealed if kept.facts["access"].encode() in one]
+    arrivals.take_all()
+    wait_for(lambda: [one.state for one in connections(account_id)] == ["active"], what="the connection")  # type: ignore[attr-defined]
+    assert not [install for install in store.arrived() if install.app_id == app.id]
+
+
+def kept_pair(app: App) -> store.Unclaimed | None:
+    """Return an arrival of an app whose code was exchanged and whose owner is not known yet."""
+    return next((one for one in store.arrived() if one.app_id == app.id and "access" in one.facts), None)
 
 
 # ------------------------------------------------------------------------------------------------- lost and found

@@ -26,7 +26,7 @@ from widget_backend.bridge.ends import (
 )
 from widget_backend.bridge.errors import EndError, Misconfigured, Rejected, Uncertain, Unregistered, preparing
 from widget_backend.bridge.events import Attachment, DialogWanted, Direction
-from widget_backend.crms.amocrm import card_reading, survey, templates
+from widget_backend.crms.amocrm import card_reading, progress, survey, templates
 from widget_backend.crms.amocrm import client_catalogs as catalogs
 from widget_backend.crms.amocrm import client_history as history
 from widget_backend.crms.amocrm import format as words
@@ -272,8 +272,10 @@ class AmoCrm:
         with preparing(), outside.patience(CHAIN_PATIENCE):
             place, is_new = self._desk.place(item, self._known_place(item, link.state))
             text = words.note(item, self._end.locale)
-            known = self._desk.find_note(place.lead_id, text, item.started_at) if item.started_at else ""
-        note_id = known or self._desk.note(place.lead_id, text)
+            is_tried = progress.of(item, "note") == progress.UNKNOWN
+            known = self._desk.find_note(place.lead_id, text, item.started_at) if is_tried and item.started_at else ""
+        with outside.patience(CHAIN_PATIENCE), progress.trying(item, "note"):
+            note_id = known or self._desk.note(place.lead_id, text)
         if item.direction is Direction.IN:
             self._set_task(item, place.lead_id, is_new_deal=is_new)
         return Accepted(remote_ids=(f"{_NOTE}{place.lead_id}:{note_id}",), state=place.state)

@@ -13,6 +13,7 @@ from widget_backend import clock, texts
 from widget_backend.bridge.ends import CARD, CONTACT, Conversation, End, Item
 from widget_backend.bridge.errors import Rejected
 from widget_backend.crms.amocrm import format as words
+from widget_backend.crms.amocrm import progress
 from widget_backend.crms.amocrm.card_reading import KINDS, values
 from widget_backend.crms.amocrm.client import Account, Gone
 from widget_backend.crms.amocrm.settings import TASK_PER_DEAL
@@ -73,8 +74,14 @@ class Desk:
     def contact(self, item: Item) -> tuple[str, bool]:
         """Find the contact of a client by his phone, or make one; return (id, is new)."""
         phone = digits(item.conversation.client.person.phone)
-        found = self._by_phone(phone) if phone else self._made_before(item) if item.started_at else ""
-        return (found, False) if found else (self._make_contact(item), True)
+        before = progress.of(item, "contact")
+        found = self._by_phone(phone) if phone else self._made_before(item) if before == progress.UNKNOWN else before
+        if found:
+            return found, False
+        with progress.trying(item, "contact"):
+            made = self._make_contact(item)
+        progress.made(item, "contact", made)
+        return made, True
 
     def tie(self, kind: str, id: str, contact_id: str) -> None:
         """Tie a contact to a deal or a company. Source: amocrm.md 3.4 "Links"."""
@@ -104,13 +111,17 @@ class Desk:
 
     def lead(self, item: Item, contact_id: str, *, is_new_contact: bool = False) -> tuple[str, bool]:
         """Find the deal of a contact that is open, or make one; return (id, is new)."""
+        if (before := progress.of(item, "lead")).isdecimal():
+            return before, True
         known = [] if is_new_contact else self._leads_of(contact_id)
         for lead_id in known:
             if self.is_open(lead_id):
                 return lead_id, False
         if known and not self._settings.get("new_when_closed", True):
             return known[0], False
-        return self._make_lead(item, contact_id), True
+        made = self._make_lead(item, contact_id)
+        progress.made(item, "lead", made)
+        return made, True
 
     def is_open(self, lead_id: str) -> bool:
         """Tell whether a deal is neither won nor lost nor gone. Source: amocrm.md 3.10 (142, 143 in every pipeline)."""

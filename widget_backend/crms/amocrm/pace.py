@@ -20,6 +20,7 @@ log = structlog.get_logger()
 SLOW_FOR = timedelta(minutes=10)
 SLOWER_BY = 1
 _ADDRESS = "amocrm:our_address"
+_AT_ONCE = 2
 _LOOK_EVERY_S = 1.0
 _looked: dict[str, tuple[float, bool]] = {}
 
@@ -32,9 +33,12 @@ class Pace:
         self._rate = rate
 
     def limits(self) -> tuple[Limit, ...]:
-        """Return the limits as they are now."""
-        second = timedelta(seconds=1)
-        return tuple(Limit.window(key, self._now(key), second) for key in (self._own, _ADDRESS))
+        """Return the limits as they are now: so many in any second, and evenly, because a burst that is held up on its way meets the next one."""
+        found: list[Limit] = []
+        for key in (self._own, _ADDRESS):
+            rate = self._now(key)
+            found += (Limit.window(key, rate, timedelta(seconds=1)), Limit.bucket(f"{key}:even", rate, _AT_ONCE))
+        return tuple(found)
 
     def refused(self, pause: timedelta) -> None:
         """Note a 429: silence for as long as it says, then a slower pace. Whether it was the address that was counted is not told: it is slower too."""

@@ -1,0 +1,58 @@
+"""How far an earlier try of one message came, so that the next goes on from there and spends none of the limit on what is done.
+
+A step notes that it is tried before it asks amoCRM and what came of it after: only one without an answer has to be searched for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import structlog
+from redis import RedisError
+
+from widget_backend.bridge import runtime
+from widget_backend.bridge.ends import Item
+from widget_backend.bridge.errors import Rejected, Retry
+
+log = structlog.get_logger()
+
+KEPT_FOR = timedelta(days=1)
+UNKNOWN = "?"
+"""It was tried and nobody knows whether it was done; also when we cannot know whether it was tried."""
+
+
+def of(item: Item, step: str) -> str:
+    """Return what an earlier try made in a step; empty when it did not come so far."""
+    if item.started_at is None:
+        return ""
+    try:
+        told = runtime.get().redis.get(_key(item, step))
+    except RedisError as error:
+        log.warning("progress_not_known", error=type(error).__name__)
+        return UNKNOWN
+    return told.decode() if isinstance(told, bytes) else str(told or "")
+
+
+@contextmanager
+def trying(item: Item, step: str) -> Iterator[None]:
+    """Note that a step is tried now; what surely was not accepted was not tried."""
+    made(item, step, UNKNOWN)
+    try:
+        yield
+    except (Retry, Rejected):
+        made(item, step, "")
+        raise
+
+
+def made(item: Item, step: str, id: str) -> None:
+    """Note what a step made."""
+    try:
+        runtime.get().redis.set(_key(item, step), id, ex=KEPT_FOR)
+    except RedisError as error:
+        log.warning("progress_not_kept", error=type(error).__name__)
+
+
+def _key(item: Item, step: str) -> str:
+    return f"mostik:amocrm:{step}:{item.key}"
