@@ -139,14 +139,15 @@ def memory() -> list[Figure]:
         tenants = fleet.make(stack, 12)
         count = _warm(stack, tenants)
         tenth, begun = MEMORY_MESSAGES // 10, time.monotonic()
-        sizes = []
+        sizes, threads = [], []
         for step in range(10):
             _carry_kept(stack, tenants, tenth, count + step * tenth)
             sizes.append(_rss(stack))
+            threads.append(max(one.num_threads() for one in _workers(stack).values()))
         rate = 10 * tenth / (time.monotonic() - begun)
     growth = max(sizes[-1][name] / sizes[0][name] for name in sizes[0])
-    told = ", ".join(f"{max(size.values()) / 2**20:.0f}" for size in sizes)
-    details = f"the larger worker after every {tenth} messages, MiB: {told}; {rate:.0f} messages/s"
+    told = ", ".join(f"{max(size.values()) >> 20} ({count})" for size, count in zip(sizes, threads, strict=True))
+    details = f"the larger worker after every {tenth} messages, MiB (threads): {told}; {rate:.0f} messages/s"
     return [Figure("memory of a worker, growth", growth, "x", "<= 1.10", growth <= 1.10, details)]
 
 
@@ -278,8 +279,12 @@ def _carry_ordinary(stack: Stack, tenants: list[Tenant], count: int, before: int
 
 
 def _rss(stack: Stack) -> dict[str, int]:
+    return {name: int(worker.memory_info().rss) for name, worker in _workers(stack).items()}
+
+
+def _workers(stack: Stack) -> dict[str, psutil.Process]:
     names = [name for name in stack.processes if name.startswith("exchange")]
-    return {name: psutil.Process(stack.processes[name].running.pid).memory_info().rss for name in names}  # type: ignore[union-attr]
+    return {name: psutil.Process(stack.processes[name].running.pid) for name in names}  # type: ignore[union-attr]
 
 
 def _rates(rates: list[float]) -> str:
@@ -304,12 +309,13 @@ def main(names: list[str]) -> None:
     figures: list[Figure] = []
     for name in names or list(MEASURES):
         print(f"{name} ...", flush=True)
-        figures += MEASURES[name]()
-    for figure in figures:
-        kept = ("kept" if figure.is_kept else "MISSED") if figure.budget else ""
-        print(
-            f"{figure.what:52} {figure.value:9.2f} {figure.unit:3} budget {figure.budget:8} {kept:7} {figure.details}"
-        )
+        for figure in MEASURES[name]():
+            figures.append(figure)
+            kept = ("kept" if figure.is_kept else "MISSED") if figure.budget else ""
+            told = (
+                f"budget {figure.budget:8} {kept:7} {figure.details}" if figure.budget else f"{'':24}{figure.details}"
+            )
+            print(f"{figure.what:52} {figure.value:9.2f} {figure.unit:3} {told}", flush=True)
     path = Path("var/bench.json")
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps([asdict(figure) for figure in figures], indent=1))
