@@ -13,8 +13,8 @@ from tests.bridge.conftest import PATIENCE
 from tests.bridge.pair import new_user
 from tests.stack import Json, Stack, wait_for
 from widget_backend.bridge import life, runtime
-from widget_backend.crms.amocrm import pace as pacing
-from widget_backend.crms.amocrm.pace import Pace
+from widget_backend.crms.amocrm import client_pace as pacing
+from widget_backend.crms.amocrm.client_pace import Pace
 from widget_backend.limits import Kind
 
 RATE = 6
@@ -94,6 +94,6 @@ def test_first_refusal_makes_the_pace_slower(stack: Stack) -> None:
 def forget_refusals() -> None:
     """Begin as if amoCRM had never refused."""
     redis = runtime.get().redis
-    for key in redis.scan_iter("mostik:slow:*"):
+    for key in redis.scan_iter("mostik:memory:slow:*"):
         redis.delete(key)
     pacing._looked.clear()

@@ -57,6 +57,7 @@ ADAPTERS_MAY_IMPORT = {
     "widget_backend.outside",
     "widget_backend.platforms",
     "widget_backend.reading",
+    "widget_backend.short_memory",
     "widget_backend.texts",
 }
 HOOKS_MAY_IMPORT = {

@@ -26,13 +26,16 @@ from widget_backend.bridge.ends import (
 )
 from widget_backend.bridge.errors import EndError, Misconfigured, Rejected, Uncertain, Unregistered, preparing
 from widget_backend.bridge.events import Attachment, DialogWanted, Direction
-from widget_backend.crms.amocrm import card_reading, progress, survey, templates
+from widget_backend.crms.amocrm import client_cards as card_reading
 from widget_backend.crms.amocrm import client_catalogs as catalogs
 from widget_backend.crms.amocrm import client_history as history
+from widget_backend.crms.amocrm import client_progress as progress
+from widget_backend.crms.amocrm import client_survey as survey
 from widget_backend.crms.amocrm import format as words
-from widget_backend.crms.amocrm.begin import Beginning
+from widget_backend.crms.amocrm import templates
 from widget_backend.crms.amocrm.cards import CHAIN_PATIENCE, Desk, Place
 from widget_backend.crms.amocrm.client import Account
+from widget_backend.crms.amocrm.client_begin import Beginning
 from widget_backend.crms.amocrm.client_chats import Channel, Chats
 from widget_backend.crms.amocrm.settings import NOTES
 from widget_backend.reading import Malformed

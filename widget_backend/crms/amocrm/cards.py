@@ -12,10 +12,10 @@ import structlog
 from widget_backend import clock, texts
 from widget_backend.bridge.ends import CARD, CONTACT, Conversation, End, Item
 from widget_backend.bridge.errors import Rejected
+from widget_backend.crms.amocrm import client_progress as progress
 from widget_backend.crms.amocrm import format as words
-from widget_backend.crms.amocrm import progress
-from widget_backend.crms.amocrm.card_reading import KINDS, values
 from widget_backend.crms.amocrm.client import Account, Gone
+from widget_backend.crms.amocrm.client_cards import KINDS, values
 from widget_backend.crms.amocrm.settings import TASK_PER_DEAL
 from widget_backend.reading import Reader
 
@@ -194,7 +194,7 @@ class Desk:
         return self._make("leads", {**body, **self._tags("deal_tags", item)}, chosen)
 
     def _make(self, kind: str, body: Mapping[str, object], chosen: Mapping[str, Mapping[str, object]]) -> str:
-        """Create one entity. What was `chosen` in the settings and is gone over there is left out, so that amoCRM's own default stands (`standing.py`
+        """Create one entity. What was `chosen` in the settings and is gone over there is left out, so that amoCRM's own default stands (`client_survey.py`
         tells the admin). Source: amocrm.md 3.3, 3.4 (arrays, the answer holds ids), 3.1 (`validation-errors`).
         """
         left = {name: facts for name, facts in chosen.items() if facts}

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from widget_backend import outside
 from widget_backend.bridge.ends import End, Tokens
 from widget_backend.bridge.errors import AccessLost, EndError, Misconfigured, Rejected, Retry, Uncertain, Unsafe
-from widget_backend.crms.amocrm.pace import Pace
+from widget_backend.crms.amocrm.client_pace import Pace
 from widget_backend.limits import LimitWait, Priority
 from widget_backend.platforms import amocrm
 from widget_backend.reading import Malformed, Reader

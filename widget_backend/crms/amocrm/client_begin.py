@@ -45,9 +45,8 @@ class Beginning:
         is_in, is_new = item.direction is Direction.IN, not state.get("begun")
         stage = self._desk.stage(item.conversation)
         is_unsorted = stage == UNSORTED
-        is_owed = known != Place() if is_new and not is_in else is_in and not is_unsorted and not known.lead_id
-        if is_new and is_in and is_unsorted and known != Place():
-            is_owed = True
+        is_amocrms = not is_in or is_unsorted
+        is_owed = (known != Place() or not is_amocrms) if is_new else (not is_amocrms and not known.lead_id)
         if not (is_new or is_owed) or state.get("began_there"):
             return {}  # amoCRM began it: chat, contact and deal are there, and the message only names them (2.9)
         with preparing(), outside.patience(CHAIN_PATIENCE):

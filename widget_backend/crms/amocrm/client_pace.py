@@ -5,14 +5,11 @@ Whoever was refused once is slower for some minutes, in all processes: going on 
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 
 import structlog
-from redis import RedisError
 
-from widget_backend import limits
-from widget_backend.bridge import runtime
+from widget_backend import clock, short_memory
 from widget_backend.limits import Limit
 
 log = structlog.get_logger()
@@ -41,14 +38,12 @@ class Pace:
         return tuple(found)
 
     def refused(self, pause: timedelta) -> None:
-        """Note a 429: silence for as long as it says, then a slower pace. Whether it was the address that was counted is not told: it is slower too."""
-        redis = runtime.get().redis
-        limits.penalize(redis, self._own, pause)
+        """Note a 429: a slower pace for some minutes after the silence that it asks for, which the end keeps (`Retry.after`).
+
+        Whether it was the address that was counted is not told: it is slower too.
+        """
         for key in (self._own, _ADDRESS):
-            try:
-                redis.set(_slow_key(key), 1, px=int((pause + SLOW_FOR).total_seconds() * 1000))
-            except RedisError as error:
-                log.warning("pace_not_kept", error=type(error).__name__)
+            short_memory.remember(f"slow:{key}", "1", pause + SLOW_FOR)
             _looked.pop(key, None)
         log.warning("slower", key=self._own, pause_s=pause.total_seconds())
 
@@ -57,20 +52,12 @@ class Pace:
 
 
 def _is_slow(key: str) -> bool:
-    now = time.monotonic()
+    now = clock.monotonic()
     known = _looked.get(key)
     if known is not None and now - known[0] < _LOOK_EVERY_S:
         return known[1]
-    try:
-        is_slow = bool(runtime.get().redis.exists(_slow_key(key)))
-    except RedisError as error:
-        log.warning("pace_not_known", error=type(error).__name__)
-        is_slow = True
+    is_slow = bool(short_memory.recall(f"slow:{key}", unreachable="1"))
     if len(_looked) > 10_000:
         _looked.clear()
     _looked[key] = (now, is_slow)
     return is_slow
-
-
-def _slow_key(key: str) -> str:
-    return f"mostik:slow:{key}"

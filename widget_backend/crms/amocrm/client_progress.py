@@ -9,14 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-import structlog
-from redis import RedisError
-
-from widget_backend.bridge import runtime
+from widget_backend import short_memory
 from widget_backend.bridge.ends import Item
 from widget_backend.bridge.errors import Rejected, Retry
-
-log = structlog.get_logger()
 
 KEPT_FOR = timedelta(days=1)
 UNKNOWN = "?"
@@ -27,12 +22,7 @@ def of(item: Item, step: str) -> str:
     """Return what an earlier try made in a step; empty when it did not come so far."""
     if item.started_at is None:
         return ""
-    try:
-        told = runtime.get().redis.get(_key(item, step))
-    except RedisError as error:
-        log.warning("progress_not_known", error=type(error).__name__)
-        return UNKNOWN
-    return told.decode() if isinstance(told, bytes) else str(told or "")
+    return short_memory.recall(_name(item, step), unreachable=UNKNOWN)
 
 
 @contextmanager
@@ -48,11 +38,8 @@ def trying(item: Item, step: str) -> Iterator[None]:
 
 def made(item: Item, step: str, id: str) -> None:
     """Note what a step made."""
-    try:
-        runtime.get().redis.set(_key(item, step), id, ex=KEPT_FOR)
-    except RedisError as error:
-        log.warning("progress_not_kept", error=type(error).__name__)
+    short_memory.remember(_name(item, step), id, KEPT_FOR)
 
 
-def _key(item: Item, step: str) -> str:
-    return f"mostik:amocrm:{step}:{item.key}"
+def _name(item: Item, step: str) -> str:
+    return f"amocrm:{step}:{item.key}"
