@@ -275,7 +275,7 @@ class AmoCrm:
         with preparing(), outside.patience(CHAIN_PATIENCE):
             place, is_new = self._desk.place(item, self._known_place(item, link.state))
             text = words.note(item, self._end.locale)
-            is_tried = progress.of(item, "note") == progress.UNKNOWN
+            is_tried = progress.of(item, "note").startswith(progress.UNKNOWN)
             known = self._desk.find_note(place.lead_id, text, item.started_at) if is_tried and item.started_at else ""
         with outside.patience(CHAIN_PATIENCE), progress.trying(item, "note"):
             note_id = known or self._desk.note(place.lead_id, text)

@@ -75,10 +75,16 @@ class Desk:
         """Find the contact of a client by his phone, or make one; return (id, is new)."""
         phone = digits(item.conversation.client.person.phone)
         before = progress.of(item, "contact")
-        found = self._by_phone(phone) if phone else self._made_before(item) if before == progress.UNKNOWN else before
+        if phone:
+            found = self._by_phone(phone)
+        elif before.startswith(progress.UNKNOWN):
+            # the client's name may have become known since
+            found = self._made_before(item, before.removeprefix(progress.UNKNOWN) or self._contact_name(item))
+        else:
+            found = before
         if found:
             return found, False
-        with progress.trying(item, "contact"):
+        with progress.trying(item, "contact", self._contact_name(item)):
             made = self._make_contact(item)
         progress.made(item, "contact", made)
         return made, True
@@ -148,9 +154,9 @@ class Desk:
                 return one["id"].remote_id()
         return ""
 
-    def _made_before(self, item: Item) -> str:
+    def _made_before(self, item: Item, name: str) -> str:
         """Find the contact that an earlier try made, if its answer was lost: the only one of that name made since then, and nothing written to it yet."""
-        name, since = self._contact_name(item), (item.sent_at - words.CLOCKS).timestamp()
+        since = (item.sent_at - words.CLOCKS).timestamp()
         found = self._account.get("contacts", {"query": name, "limit": 50, "with": "leads"})
         fresh = [
             one

@@ -15,7 +15,7 @@ from widget_backend.bridge.errors import Rejected, Retry
 
 KEPT_FOR = timedelta(days=1)
 UNKNOWN = "?"
-"""It was tried and nobody knows whether it was done; also when we cannot know whether it was tried."""
+"""It was tried and nobody knows whether it was done; also when we cannot know whether it was tried. Behind it stands what it was tried with."""
 
 
 def of(item: Item, step: str) -> str:
@@ -26,9 +26,9 @@ def of(item: Item, step: str) -> str:
 
 
 @contextmanager
-def trying(item: Item, step: str) -> Iterator[None]:
-    """Note that a step is tried now; what surely was not accepted was not tried."""
-    made(item, step, UNKNOWN)
+def trying(item: Item, step: str, what: str = "") -> Iterator[None]:
+    """Note that a step is tried now, and with `what`; what surely was not accepted was not tried."""
+    made(item, step, f"{UNKNOWN}{what}")
     try:
         yield
     except (Retry, Rejected):
