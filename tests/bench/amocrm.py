@@ -50,7 +50,7 @@ def _say(office: Office, users: list[int], text: str) -> None:
     for user in users:
         office.customer(user, text=f"{text} {user}")
     for user in users:
-        office.wait_status(f"{text} {user}", office.connection_id, "delivered", within_s=60)
+        office.wait_status(f"{text} {user}", office.connection_id, "delivered", within_s=180)
     office.wait_quiet()
 
 
