@@ -230,7 +230,10 @@ def test_groups_reach_the_crm_only_when_they_are_wanted_and_are_always_seen_in_t
     (message,) = line.rows("select id from messages")
     known = journal.message(line.account_id, message.id)
     assert [(one.state, one.reason) for one in known.attachments] == [("failed", "not_wanted")], "nothing is fetched"
-    assert [(one.rule, one.why) for one in known.traces] == [("automatic", "not_automatic"), ("groups", "groups_unwanted")]
+    assert [(one.rule, one.why) for one in known.traces] == [
+        ("automatic", "not_automatic"),
+        ("groups", "groups_unwanted"),
+    ]
     setup.change(line.account_id, line.channel_id, title=None, given={"group_chats": True})
     line.customer(user, text="есть кто?", chat={"id": group})
     line.wait_status("есть кто?", line.connection_id, "delivered")

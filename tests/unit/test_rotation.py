@@ -10,7 +10,12 @@ from widget_backend.accounts.models import App
 from widget_backend.config import Config
 from widget_backend.extensions import db as database
 
-NOT_SEALED = {("end_keys", "digest"), ("oauth_installs", "claim_digest"), ("api_keys", "digest"), ("compositions", "digest")}
+NOT_SEALED = {
+    ("end_keys", "digest"),
+    ("oauth_installs", "claim_digest"),
+    ("api_keys", "digest"),
+    ("compositions", "digest"),
+}
 
 
 def test_every_column_of_bytes_is_either_resealed_or_known_to_hold_no_secret(app: Any) -> None:
