@@ -26,8 +26,9 @@ from uuid import UUID
 import requests
 from flask import Flask
 
-from widget_backend import create_app, crypto, engines, ids, local_secrets, processes
+from widget_backend import create_app, crypto, engines, files, ids, local_secrets, outside, processes
 from widget_backend.accounts.models import Account, App
+from widget_backend.bridge import runtime
 from widget_backend.config import Config
 from widget_backend.crypto import Secret
 from widget_backend.database import migrate_schema
@@ -230,10 +231,14 @@ def running(
     folder = Path(tempfile.mkdtemp(prefix="mostik-stack-"))
     folder.chmod(0o755)
     stack: Stack | None = None
+    before = (runtime._runtime, crypto._ring, files._store, outside._setup)
     try:
         stack = _start(folder, settings, commands or {}, () if is_durable else FAST)
         yield stack
     finally:
+        runtime._runtime, crypto._ring, files._store, outside._setup = (
+            before  # a stack within another one ends without a trace
+        )
         if stack is not None:
             stack.stop()
         if not os.environ.get("MOSTIK_TEST_KEEP"):
