@@ -56,11 +56,11 @@ def test_every_sealed_column_is_on_the_list_of_the_rotation(stack: Stack) -> Non
 
 
 def _is_sealed(value: bytes) -> bool:
+    """Tell whether it names a key of ours: a digest may begin like a sealed value by chance."""
     try:
-        crypto.is_current(value)
+        return crypto.ring().find(crypto.key_id(value)) is not None
     except (crypto.CryptoError, ValueError):
         return False
-    return True
 
 
 def _restart_with(stack: Stack, keys: str) -> None:
