@@ -70,6 +70,9 @@ class Head:
 
 def heads(session: Session, stop: Stop, places: Sequence[tuple[UUID, int]]) -> list[Head]:
     """Read the deliveries at (conversation, lane_seq), oldest conversation id first."""
+    # before the clients: a profile that comes in between would neither be waited for nor be seen
+    first = [conversation for conversation, seq in places if seq == 1] if stop.side is Side.CRM else []
+    waiting = _with_profile_errand(session, first) if first else set()
     rows = session.execute(
         select(Delivery, Message, ConversationRecord, ClientRecord, EndRecord, Route.settings)
         .join(Message, Message.id == Delivery.message_id)
@@ -83,6 +86,8 @@ def heads(session: Session, stop: Stop, places: Sequence[tuple[UUID, int]]) -> l
     found = [Head(*row, None, [], [], standing.NOTHING) for row in rows]
     if not found:
         return []
+    for head in found:
+        head.has_profile_errand = head.conversation.id in waiting
     _add_links(session, stop, found)
     _add_parts(session, stop, found)
     _add_files(session, found)
@@ -116,11 +121,8 @@ def _add_links(session: Session, stop: Stop, found: Sequence[Head]) -> None:
             select(LinkRecord).where(LinkRecord.connection_id == stop.id, LinkRecord.conversation_id.in_(conversations))
         ):
             known[link.conversation_id] = link
-    first = [head.conversation.id for head in found if head.delivery.lane_seq == 1]
-    waiting = _with_profile_errand(session, first) if first else set()
     for head in found:
         head.link = known[head.conversation.id]
-        head.has_profile_errand = head.conversation.id in waiting
 
 
 def _with_profile_errand(session: Session, conversations: Sequence[UUID]) -> set[UUID]:
