@@ -78,10 +78,9 @@ class _Keeper:
         except Exception:
             self._keep_apart(waiting)
         finally:
+            # this thread may be being ended: who waits for what it left is told so, and does not wait for ever
             for one in waiting:
-                if (
-                    not one.is_done
-                ):  # this thread is being ended: who waits for it is told so, and does not wait for ever
+                if not one.is_done:
                     one.error = psycopg.OperationalError("interrupted")
 
     def _keep_apart(self, waiting: Sequence[_Waiting]) -> None:
