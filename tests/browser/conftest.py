@@ -153,10 +153,15 @@ def running_demo() -> Iterator[dict[str, Any]]:
         shutil.rmtree(var, ignore_errors=True)
 
 
+def need_browser() -> None:
+    """Skip what cannot be seen without a browser; CI has one, and fails without."""
+    if not (CHROMIUM and DRIVER) and not os.environ.get("CI"):
+        pytest.skip("chromium and chromedriver are not installed")
+
+
 @pytest.fixture(scope="module")
 def demo() -> Iterator[dict[str, Any]]:
     """Give a running demo; skipped without a browser, which CI has."""
-    if not (CHROMIUM and DRIVER) and not os.environ.get("CI"):
-        pytest.skip("chromium and chromedriver are not installed")
+    need_browser()
     with running_demo() as started:
         yield started

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -16,7 +15,7 @@ from selenium.webdriver.support.select import Select
 
 from tests import stack as product
 from tests.bridge.conftest import PATIENCE
-from tests.browser.conftest import CHROMIUM, DRIVER, Window
+from tests.browser.conftest import Window, need_browser
 from tests.stack import Json, Stack
 from widget_backend import configure_bridge, crypto, widget_check
 from widget_backend.accounts import server_owner
@@ -38,8 +37,7 @@ fetch(form.action, {method: "POST", body: new FormData(form)}).then(async (answe
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     """Give a running product with an account of its own; skipped without a browser, which CI has."""
-    if not (CHROMIUM and DRIVER) and not os.environ.get("CI"):
-        pytest.skip("chromium and chromedriver are not installed")
+    need_browser()
     # nobody switches the limits of this amoCRM off, so the product keeps to them
     settings = {name: value for name, value in PATIENCE.items() if name != "MOSTIK_AMOCRM_RATE"}
     with product.running(None, **settings) as running:

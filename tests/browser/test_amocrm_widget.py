@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from tests.bridge.amocrm import Office, make_office, register
 from tests.bridge.conftest import PATIENCE
 from tests.bridge.pair import new_user
 from tests.bridge.test_corrections import on_phone
-from tests.browser.conftest import CHROMIUM, DRIVER, SHOTS, Window
+from tests.browser.conftest import SHOTS, Window, need_browser
 from tests.sandbox import samples
 from tests.stack import Json, Stack, wait_for
 from widget_backend import configure_bridge, crypto, widget_archive, widget_check
@@ -38,8 +37,7 @@ ONE_PRESS = "В наличии, привезём завтра."
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     """Give a running product; skipped without a browser, which CI has."""
-    if not (CHROMIUM and DRIVER) and not os.environ.get("CI"):
-        pytest.skip("chromium and chromedriver are not installed")
+    need_browser()
     with product.running(None, **PATIENCE) as running:
         crypto.configure(crypto.KeyRing.of(running.config.keys))
         with running.app.app_context():
